@@ -14,6 +14,7 @@ import pytest
 
 from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
+from tests.reports.browser import Browser
 
 # How long an example takes says nothing of whether it is right, least of all on a busy machine; and
 # what was found there before, or a checkout that nobody may write to, must not change the result.
@@ -45,6 +46,13 @@ def _reset_log() -> None:
     _LOGGER.setLevel(level)
     _LOGGER.handlers[:], _LOGGER.propagate = handlers, propagate
     logging.captureWarnings(False)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser without a network, one for the tests of each kind of page."""
+    with Browser.started(tmp_path_factory.mktemp("browser")) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

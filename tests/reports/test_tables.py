@@ -6,10 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from encephalon.reports.blocks import badge, confusion_table, table
-from encephalon.reports.own_pages import rating, rating_bar
+from encephalon.reports.format import Html
+from encephalon.reports.images import Picture
+from encephalon.reports.own_pages import rating, rating_bar, thumbnail
 from encephalon.reports.page import Page
 from encephalon.reports.strips import StripPoint, strip_chart
 from tests.reports.accessibility import violations
@@ -110,6 +113,42 @@ def test_everybody_can_use_it(opened: Browser, width: int, scheme: str) -> None:
     opened.click("[data-rate='sub-1'] button")
     assert violations(opened) == []
     assert opened.run("document.documentElement.scrollWidth") <= width
+
+
+def test_a_table_with_ratings_fits_a_window_of_1200_pixels(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """With a thumbnail, six numbers and reasons that take several lines."""
+    picture = thumbnail(Picture(np.zeros((88, 190), np.uint8), ""))
+    numbers = {str(n): 4.25 for n in range(6)}
+    heads = (
+        "Slices,\xa0mm",
+        "Ratio",
+        "Off the slices,\xa0%",
+        "Uncertain,\xa0%",
+        "Time,\xa0s",
+        "mL",
+    )
+    named = {
+        "look": "Picture",
+        "id": "Scan",
+        "quality": "Quality",
+        **dict(zip(numbers, heads, strict=False)),
+    }
+    row = {
+        "look": Html(f'<a class="thumbnail" href="#a">{picture}</a>'),
+        "id": "sub-001_ses-01_T2w",
+        "quality": badge("check"),
+        "why": "Nothing says how thick its slices are, so they were taken as 5 mm without a gap.",
+        **numbers,
+    }
+    rows = [{**row, "rating": rating(f"sub-{n}")} for n in range(9)]
+    shown = Page("Scans").add(table({**named, "why": "Reasons", "rating": "Rating"}, rows))
+    browser.size(1200, 900)
+    browser.open(shown.write(tmp_path / "wide.html").as_uri())
+    browser.wait("document.querySelector('.rate button') !== null")
+    wide = "(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)"
+    assert browser.run(f"{wide}(document.querySelector('.scroll'))") <= 0
 
 
 def test_ratings_of_many_rows_are_there_when_they_are_seen(

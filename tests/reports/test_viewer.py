@@ -171,11 +171,44 @@ def test_everybody_can_use_it(opened: Browser, width: int, scheme: str) -> None:
     assert opened.run("document.documentElement.scrollWidth") <= width
 
 
+def test_left_and_right_change_places_where_the_reader_wants_it(opened: Browser) -> None:
+    """In the planes that have both: what is clicked and what an arrow key does follow."""
+    slider = "Number(document.querySelectorAll('.viewer-slice')[{}].value)"
+
+    def moved(plane: int, axis: int) -> int:
+        before = opened.run(slider.format(axis))
+        opened.run(f"document.querySelectorAll('canvas')[{plane}].focus()")
+        opened.press("ArrowRight")
+        return int(opened.run(slider.format(axis)) - before)
+
+    def clicked() -> int:
+        x, y = opened.middle("canvas[data-of='2']")
+        opened.mouse("mousePressed", x + 60, y)
+        opened.mouse("mouseReleased", x + 60, y)
+        return int(opened.run(slider.format(0)))
+
+    assert (moved(0, 1), moved(1, 0), moved(2, 0)) == (1, 1, 1)
+    right = clicked()
+    opened.click("[data-control='mirror']")
+    assert (moved(0, 1), moved(1, 0), moved(2, 0)) == (1, -1, -1)
+    assert abs(SHAPE[0] - 1 - right - clicked()) <= 1
+    opened.click("[data-control='reset']")
+    assert not opened.run("document.querySelector('[data-control=mirror]').checked")
+
+
 def test_it_is_on_paper(opened: Browser) -> None:
-    """The planes are printed, what is clicked is not."""
+    """What was shown last is printed as pictures, and what is clicked is not."""
+    display = "getComputedStyle(document.querySelector('{}')).display"
+    opened.wait("document.querySelector('.viewer').dataset.kept")
+    assert opened.run(display.format(".viewer-printed")) == "none"
     opened.call("Emulation.setEmulatedMedia", media="print")
-    assert opened.run("getComputedStyle(document.querySelector('.viewer-controls')).display") == (
-        "none"
-    )
+    assert opened.run(display.format(".viewer-controls")) == "none"
+    assert opened.run(display.format(".viewer canvas")) == "none"
+    assert opened.run(display.format(".viewer-printed")) == "block"
+    drawn = "[...document.querySelectorAll('.viewer-printed')].map((one) => one.naturalWidth)"
+    assert min(opened.run(drawn)) > 100
+    # Before anything is shown there is no black box.
+    opened.run("delete document.querySelector('.viewer').dataset.kept")
+    assert opened.run("getComputedStyle(document.querySelector('section')).display") == "none"
     assert opened.call("Page.printToPDF", printBackground=False)["data"]
     opened.call("Emulation.setEmulatedMedia", media="")

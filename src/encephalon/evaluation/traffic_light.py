@@ -345,11 +345,18 @@ def _symmetric_pairs(folds: Sequence[Sequence[Row]]) -> dict[tuple[float, float]
     return dict(sorted(found.items()))
 
 
-def light_badge(light: str) -> Html:
-    """Show a light as a word with its colour and a shape; other words plainly."""
+def light_badge(light: str, classes: Sequence[str] = ()) -> Html:
+    """Show a light as a word with its colour and a shape; other words plainly.
+
+    classes  the negative and the positive one: then it is also said which one a light stands for
+    """
     if light not in _BADGES:
         return badge(light)
     status, shape = _BADGES[light]
+    words = light
+    if classes:
+        meanings = {"Green": classes[0], "Amber": "undecided", "Red": classes[1]}
+        words = f"{light}: {meanings[light]}"
     return tag(
-        "span", tag("span", shape, aria_hidden="true"), light, class_=f"badge badge-{status}"
+        "span", tag("span", shape, aria_hidden="true"), words, class_=f"badge badge-{status}"
     )

@@ -16,7 +16,7 @@ from encephalon.evaluation.report import (
     assessment_sections,
     comparison_table,
 )
-from encephalon.explanation.report import LEGEND, importance_block, location_block
+from encephalon.explanation.report import HEAT_KEY, LEGEND, importance_block, location_block
 from encephalon.recipes.schema import class_names
 from encephalon.reports.blocks import facts, figure, gallery, grid, note, paragraph, table
 from encephalon.reports.charts import DotGroup, dot_chart
@@ -232,7 +232,7 @@ def _examples(most: Sequence[Example], least: Sequence[Example]) -> list[Html]:
     hint = (
         "The lighter the colour, the more a place speaks for the predicted class; each map has a "
     )
-    blocks = [tag("p", f"{hint}scale of its own.", class_="soft")]
+    blocks = [tag("p", f"{hint}scale of its own.", class_="soft"), HEAT_KEY]
     for title, shown in (("Most certain", most), ("Least certain", least)):
         figures = []
         for example in shown:

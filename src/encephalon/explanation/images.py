@@ -114,7 +114,9 @@ class ImageWork:
             raw, values = raw[one.slice], values[one.slice]
         heatmap = Heatmap.of(raw, values)
         place = model.bins(one.values)
-        row = _row(sample, one, place) | self.images.write(sample, heatmap, one, place)
+        truth = sample.row.get(model.columns.target or "")
+        known = {"truth": str(truth)} if truth in model.classes else {}
+        row = _row(sample, one, place) | known | self.images.write(sample, heatmap, one, place)
         self.result.rows.append(row)
         self.page.add(row, heatmap, one)
         # One without a group is a unit of its own.
@@ -123,8 +125,7 @@ class ImageWork:
             self.first.append(one)
         if one.found is not None:
             self.found.append((group, one.found))
-        truth = sample.row.get(model.columns.target or "")
-        if truth in model.classes:
+        if known:
             self.known.append((model.classes.index(str(truth)), group, one.head))
 
 

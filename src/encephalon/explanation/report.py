@@ -22,9 +22,10 @@ from encephalon.reports.batch import model_facts
 from encephalon.reports.blocks import (
     StatCard,
     card,
+    chosen_grid,
     facts,
     figure,
-    grid,
+    heat_key,
     note,
     paragraph,
     stat_cards,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from encephalon.tables.samples import Sample
 
 __all__ = [
+    "HEAT_KEY",
     "LEGEND",
     "MAPS",
     "ORIGINALS",
@@ -62,6 +64,7 @@ __all__ = [
 
 TABLE, REPORT = "explanations.csv", "report.html"
 LEGEND = Legend(MAP, "where the network looked", AMBER)
+HEAT_KEY = heat_key("nothing", "what speaks most for the class")
 _SIDE = 288  # longest side of a picture, pixels
 # A map that is still this much like the true one does not show what was learnt: our choice.
 _TOO_ALIKE = 0.5
@@ -141,13 +144,18 @@ class ExplanationPage:
         shown = [StatCard(len(entries), "explained"), StatCard(certain, "certain")]
         if empty := sum(row["peak"] == 0 for _, row, _ in entries):
             shown.append(StatCard(empty, "empty maps", "nothing speaks for the class", "check"))
-        cards = [_card(*entry[1:]) for entry in entries]
+        cards = [(_card(*entry[1:]), _kinds(entry[1])) for entry in entries]
         volumes = any("slice" in row for _, row, _ in entries)
         sections = {
             "Is it where the answer lies?": result.location and location_block(result.location),
             "Does it depend on what was learnt?": result.sanity and sanity_block(result.sanity),
             "What else decides?": result.importance and importance_block(result.importance),
-            "Images": cards and [paragraph(_HINT + _SLICE_HINT * volumes), grid(*cards)],
+            "Images": cards
+            and [
+                paragraph(_HINT + _SLICE_HINT * volumes),
+                HEAT_KEY,
+                chosen_grid(cards, "images"),
+            ],
         }
         how = {"Method": "Grad-CAM (Selvaraju et al. 2017)", "Layer": self._layer}
         fill_page(page, result, shown, sections, model_facts(self._about, how))
@@ -244,12 +252,21 @@ def importance_block(importance: Mapping[str, Interval]) -> list[Html]:
     return [figure(dot_chart(groups, "growth of the log loss, nats")), paragraph(words)]
 
 
+def _kinds(row: Row) -> list[str]:
+    """What the reader may choose an image by: right or wrong, if that is known, and its class."""
+    kinds = [f"predicted {row['predicted']}"]
+    if "truth" in row:
+        kinds.insert(0, "right" if row["truth"] == row["predicted"] else "wrong")
+    return kinds
+
+
 def _card(row: Row, drawn: Html | None) -> Html:
     other = row["predicted"] if row["predicted"] != row["class"] else None
     inside = row.get("inside_box")
     known = {
         "Class": f"{row['class']}, {row['probability']:.3f}",
         "Predicted": other,
+        "True": row["truth"] if row.get("truth", row["predicted"]) != row["predicted"] else None,
         "Certainty": str(row["certainty"]).replace("_", " "),
         "Slice, from 0": row.get("slice"),
         "Inside the box": None if inside is None else f"{100 * inside:.0f} %",

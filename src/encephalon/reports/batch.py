@@ -26,7 +26,7 @@ from encephalon.reports.blocks import (
 )
 from encephalon.reports.citation import cite
 from encephalon.reports.drawn import Drawn, Gallery, PictureBudget
-from encephalon.reports.format import Html, format_decimals, format_sentence, tag
+from encephalon.reports.format import TOGETHER, Html, format_decimals, format_sentence, tag
 from encephalon.reports.own_pages import file_links, own_page, rating, rating_bar
 from encephalon.reports.page import Legend, Page
 
@@ -97,7 +97,7 @@ class Column:
     @property
     def title(self) -> str:
         """The heading with the unit, as it stands over a column."""
-        return f"{self.heading}, {self.unit}" if self.unit else self.heading
+        return f"{self.heading},{TOGETHER}{self.unit}" if self.unit else self.heading
 
     def of(self, row: Row) -> Any:
         """What there is to say of a sample; None for nothing."""

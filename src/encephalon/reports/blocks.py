@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, insort
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -13,20 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.reports.format import Html, format_decimals, format_number, join, tag
-from encephalon.reports.images import Picture
+from encephalon.reports.images import HEAT, Picture, jpeg_image
 
 __all__ = [
     "ExamplesByConfidence",
     "StatCard",
     "badge",
     "card",
+    "choice",
+    "chosen_grid",
     "colour_key",
     "confusion_table",
     "details",
+    "enlargeable",
     "facts",
     "figure",
     "gallery",
     "grid",
+    "heat_key",
     "note",
     "panel",
     "panels",
@@ -37,8 +43,8 @@ __all__ = [
     "thumbnail_gallery",
 ]
 
-# Characters beyond which a fact takes a whole line.
-_WIDE = 60
+# Characters, less the tags between them, beyond which a fact takes a whole line.
+_WIDE, _MARKUP = 60, re.compile("<[^>]*>")
 # Characters beyond which a cell of a table is a sentence.
 _WORDY = 40
 # A shape beside each colour, for readers who do not see the colour and for grey paper.
@@ -115,7 +121,7 @@ def facts(entries: Mapping[str, Any]) -> Html:
     pairs = []
     for name, value in entries.items():
         if value is not None:
-            wide = "wide" if len(str(value)) > _WIDE else None
+            wide = "wide" if len(_MARKUP.sub("", str(value))) > _WIDE else None
             pairs.append(tag("div", tag("dt", name), tag("dd", value), class_=wide))
     return tag("dl", *pairs, class_="facts")
 
@@ -173,8 +179,54 @@ def panels(*figures: Html) -> Html:
 def panel(content: Picture | Html, caption: str) -> Html:
     """A picture for `panels`."""
     inner = content.html if isinstance(content, Picture) else content
-    button = tag("input", type="checkbox", aria_label=f"{caption}, larger")
-    return figure(tag("label", button, inner), caption)
+    return figure(enlargeable(inner, caption), caption)
+
+
+def enlargeable(picture: Html, name: str) -> Html:
+    """A picture that is larger once it is clicked, where it stands beside others."""
+    button = tag("input", type="checkbox", aria_label=f"{name}, larger")
+    return tag("label", button, picture, class_="enlargeable")
+
+
+def choice(title: str, options: Sequence[str], name: str) -> Html:
+    """Options of which the reader chooses one, the first at first.
+
+    Their buttons are NAME-0, NAME-1 ..., by which the style of a page shows what was chosen.
+    """
+    shown = []
+    for place, words in enumerate(options):
+        button = {"type": "radio", "name": name, "id": f"{name}-{place}", "checked": not place}
+        shown.append(tag("label", tag("input", **button), words))
+    return tag("fieldset", tag("legend", title), *shown, class_="choice")
+
+
+def chosen_grid(items: Sequence[tuple[Html, Collection[str]]], name: str) -> Html:
+    """Blocks side by side, of which the reader chooses a kind; each has those that it is of.
+
+    name  of this choice, as no other on the page has it: letters, digits and hyphens
+    """
+    counts = Counter(kind for _, kinds in items for kind in kinds)
+    if len(counts) < 2:
+        return grid(*(html for html, _ in items))
+    numbers = {kind: n for n, kind in enumerate(sorted(counts), start=1)}
+    rules = [
+        f"#{name}:has(#{name}-{n}:checked) .grid > :not(.kind-{n}) {{ display: none; }}"
+        for n in numbers.values()
+    ]
+    shown = [
+        tag("div", html, class_=" ".join(f"kind-{numbers[kind]}" for kind in kinds) or None)
+        for html, kinds in items
+    ]
+    options = [f"all ({len(items)})", *(f"{kind} ({counts[kind]})" for kind in numbers)]
+    style = tag("style", Html("\n".join(rules)))
+    return tag("div", style, choice("Show", options, name), grid(*shown), id=name)
+
+
+def heat_key(low: str, high: str) -> Html:
+    """The scale of the colours of a map, from nothing to its most."""
+    stops = ", ".join(f"rgb{colour}" for colour in HEAT)
+    scale = tag("span", class_="scale", style=f"background:linear-gradient(to right, {stops})")
+    return tag("div", low, scale, high, class_="key")
 
 
 def colour_key(entries: Sequence[tuple[str, str]]) -> Html:
@@ -272,11 +324,16 @@ class ExamplesByConfidence:
 
 
 def thumbnail_figure(pixels: NDArray[np.uint8] | None, name: str, *words: Any) -> Html | None:
-    """A thumbnail (rows, columns) with its name and what is said of it; None without pixels."""
+    """A thumbnail (rows, columns) with its name and what is said of it; None without pixels.
+
+    In a gallery it is small until it is clicked.
+    """
     if pixels is None:
         return None
     caption = join(tag("strong", name), *(tag("div", each) for each in words if each))
-    return figure(Picture(pixels, name), caption)
+    width = pixels.shape[1]
+    picture = tag("div", jpeg_image(pixels, name), class_="picture", style=f"max-width:{width}px")
+    return figure(enlargeable(picture, name), caption)
 
 
 def thumbnail_gallery(title: str, shown: Sequence[Html]) -> list[Html]:

@@ -74,9 +74,9 @@
       tip.textContent = said;
       const { a, d, e, f } = chart.getScreenCTM(),
         box = frame.getBoundingClientRect(),
-        middle = a * (x + width / 2) + e - box.left,
+        middle = a * (x + width / 2) + e - box.left + frame.scrollLeft,
         top = d * y + f - box.top;
-      const room = box.width - tip.offsetWidth,
+      const room = frame.scrollWidth - tip.offsetWidth,
         above = top - tip.offsetHeight - 8;
       tip.style.left = `${Math.max(0, Math.min(room, middle - tip.offsetWidth / 2))}px`;
       tip.style.top = `${above < 0 ? top + d * height + 10 : above}px`;

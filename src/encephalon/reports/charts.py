@@ -144,7 +144,7 @@ def line_chart(
     """
     labels = list(dict.fromkeys(each.label for each in series))
     names, top = _legend(labels)
-    up = axis_of([value for each in series for value in each.y], top + _PLOT_HEIGHT - 34.0, top)
+    up = axis_of([value for each in series for value in each.y], top + _PLOT_HEIGHT - 50.0, top)
     left = max(52.0, 18.0 + _LETTER * max(len(up.label(tick)) for tick in up.ticks))
     places = [value for each in series for value in each.x]
     across = axis_of(places, left, _WIDTH - 16.0, whole=whole)
@@ -159,13 +159,14 @@ def line_chart(
         told = " ".join(f"{format_number(x)},{format_number(y)}" for x, y in known)
         title = tag("title", each.label)
         curves.append(tag("polyline", title, class_=colour, points=at, data_values=told))
-    drawn = join(plot_frame(across, up, x_title), *names, *curves)
+    name = tag("text", y_title, x=0, y=12)
+    drawn = join(name, plot_frame(across, up, x_title), *names, *curves)
     return svg_chart(drawn, up.start + _BOTTOM, y_title, data_across=x_title)
 
 
 def _legend(labels: Sequence[str]) -> tuple[list[Html], float]:
     """Names beside their colours in as many lines as they take, and where the plot begins."""
-    drawn, x, y = [], 52.0, 16.0
+    drawn, x, y = [], 52.0, 32.0
     for place, label in enumerate(labels):
         width = 42.0 + _LETTER * len(label)
         if x + width > _WIDTH and x > 52.0:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from encephalon.reports.blocks import colour_key, figure, grid
+from encephalon.reports.blocks import choice, colour_key, figure, grid
 from encephalon.reports.charts import axis_of, plot_frame, svg_chart
 from encephalon.reports.format import Html, format_number, join, tag
 
@@ -53,13 +53,19 @@ def cloud_charts(clouds: Sequence[Cloud], columns: Mapping[str, str], name: str)
         chosen = f"#{name}:has(#{name}-{place}:checked)"
         rules.append(f"{chosen} circle {{ fill: {scale.fill(place)}; }}")
         rules.append(f"{chosen} .key-{place} {{ display: block; }}")
-        button = {"type": "radio", "name": name, "id": f"{name}-{place}", "checked": not place}
-        choices.append(tag("label", tag("input", **button), columns[key]))
+        choices.append(columns[key])
         keys.append(tag("div", scale.key(), class_=f"key-{place}"))
     drawn = [figure(_drawn(cloud, columns, scales), cloud.caption) for cloud in clouds]
-    choice = tag("fieldset", tag("legend", "Colour by"), *choices)
     style = tag("style", Html("\n".join(rules)))
-    return tag("div", style, choice, *keys, grid(*drawn), class_="clouds", id=name)
+    return tag(
+        "div",
+        style,
+        choice("Colour by", choices, name),
+        *keys,
+        grid(*drawn),
+        class_="clouds",
+        id=name,
+    )
 
 
 @dataclass(frozen=True)

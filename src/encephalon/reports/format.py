@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from encephalon.statistics.intervals import Interval
 
 __all__ = [
+    "TOGETHER",
     "Html",
     "format_decimals",
     "format_difference",
@@ -30,7 +31,8 @@ __all__ = [
     "text",
 ]
 
-_TOGETHER = "\N{NO-BREAK SPACE}"
+TOGETHER = "\N{NO-BREAK SPACE}"
+"""A space that no line ends with."""
 _EMPTY = frozenset({"br", "hr", "img", "input", "meta"})
 
 
@@ -136,7 +138,7 @@ def format_estimate(interval: Interval, *, percent: bool = False) -> str:
         interval = replace(interval, value=shares[0], low=shares[1], high=shares[2])
     unit, ends = " %" if percent else "", format_interval(interval)
     value = f"{format_number(interval.value, 3)}{unit}"
-    return f"{value} ({ends.replace(' ', _TOGETHER)})" if ends else value
+    return f"{value} ({ends.replace(' ', TOGETHER)})" if ends else value
 
 
 def format_sentence(words: str) -> str:

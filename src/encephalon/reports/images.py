@@ -26,6 +26,7 @@ from encephalon.reports.format import Html, tag
 __all__ = [
     "AMBER",
     "GAP",
+    "HEAT",
     "MAP",
     "SKY",
     "WINDOW",
@@ -41,6 +42,7 @@ __all__ = [
     "fitted_size",
     "grey_levels",
     "heat",
+    "jpeg_image",
     "outline",
     "png_bytes",
     "resize",
@@ -67,9 +69,13 @@ Colour = tuple[int, int, int]
 # Told apart by every kind of colour vision (after Okabe and Ito) and on any grey.
 AMBER: Colour = (255, 159, 28)
 SKY: Colour = (86, 190, 255)
-# Black, purple, red, orange, pale yellow.
-_HEAT = np.array(
-    [(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], dtype=np.float32
+#: Colours of a map from nothing to its most: black, purple, red, orange, pale yellow.
+HEAT: tuple[Colour, ...] = (
+    (0, 0, 4),
+    (87, 16, 110),
+    (188, 55, 84),
+    (249, 142, 9),
+    (252, 255, 164),
 )
 # Grey levels kept in the base: 64 cannot be told from 256 on a noisy scan and halve the file.
 _GREY_STEP = 4
@@ -192,9 +198,9 @@ def heat(values: NDArray[Any], size: tuple[int, int], name: str, opacity: float 
     grown = Image.fromarray(shape).resize(size, Image.Resampling.BILINEAR)
     level = np.clip(np.asarray(grown), 0.0, 1.0)
     rgba = np.empty((*level.shape, 4), dtype=np.uint8)
-    stops = np.linspace(0.0, 1.0, len(_HEAT))
-    for channel in range(3):
-        rgba[..., channel] = np.interp(level, stops, _HEAT[:, channel])
+    stops = np.linspace(0.0, 1.0, len(HEAT))
+    for channel, colours in enumerate(zip(*HEAT, strict=True)):
+        rgba[..., channel] = np.interp(level, stops, colours)
     rgba[..., 3] = np.rint(255.0 * opacity * np.sqrt(level))
     return Layer(name, rgba)
 
@@ -368,5 +374,16 @@ def png_bytes(pixels: Bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _address(png: bytes) -> str:
-    return "data:image/png;base64," + b64encode(png).decode("ascii")
+def jpeg_image(pixels: Bytes, alt: str, quality: int = 80) -> Html:
+    """(H, W) or (H, W, 3) for a page as a JPEG, a quarter of the size of a PNG."""
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, format="JPEG", quality=quality)
+    height, width = pixels.shape[:2]
+    source = _address(buffer.getvalue(), "jpeg")
+    return tag("img", src=source, alt=alt, width=width, height=height, loading="lazy")
+
+
+def _address(content: bytes, kind: str = "png") -> str:
+    return f"data:image/{kind};base64,{b64encode(content).decode('ascii')}"

@@ -6,15 +6,13 @@ A page of a thousand samples stays small, because all that is large lies in the 
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from encephalon.reports.format import Html, tag
-from encephalon.reports.images import Picture
+from encephalon.reports.images import Picture, jpeg_image
 from encephalon.reports.page import Page, batch_of
 
 __all__ = ["file_links", "own_page", "rating", "rating_bar", "thumbnail", "write_own_page"]
@@ -40,13 +38,7 @@ def own_page(name: str, folder: Path) -> str | None:
 
 def thumbnail(picture: Picture) -> Html:
     """A small JPEG of a picture with its layers drawn in."""
-    from PIL import Image
-
-    buffer = BytesIO()
-    Image.fromarray(picture.flat()).save(buffer, format="JPEG", quality=_QUALITY)
-    address = f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode('ascii')}"
-    width, height = picture.size
-    return tag("img", src=address, alt="", width=width, height=height, loading="lazy")
+    return jpeg_image(picture.flat(), "", _QUALITY)
 
 
 def rating(name: str, folder: str = ".") -> Html:

@@ -72,7 +72,7 @@ def test_thousand_images_make_a_small_page_and_few_drawings() -> None:
     for number in range(1000):
         add(report, row(f"S{number}", float(rng.random())))
     page = report.page().render()
-    assert page.count("data:image/png") == 2 * PICTURED
+    assert page.count("data:image/jpeg") == 2 * PICTURED
     assert len(page) < 2_000_000
     assert page.count('href="') == 0
     assert "S999" in page
@@ -89,7 +89,7 @@ def test_pictures_of_earlier_runs_are_shown_as_they_were_drawn(tmp_path: Path) -
         again.add({**cells, "status": "skipped"}, lambda html=html: html)
     again.add(row("S2", 0.7))  # of which no picture was kept
     page = again.page().render()
-    assert page.count("data:image/png") == 2
+    assert page.count("data:image/jpeg") == 2
     assert page.index("S1</strong>") < page.index("S0</strong>")
     assert '<div class="stat-card"' not in page or ">skipped<" in page
     for one in rows:

@@ -14,7 +14,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from math import ceil
+from math import ceil, floor, log10
 from typing import Any
 
 import numpy as np
@@ -26,14 +26,15 @@ from encephalon.reports.format import Html, tag
 from encephalon.reports.images import Colour
 from encephalon.reports.slices import display_window
 
-__all__ = ["HINT", "ViewedImage", "ViewedLabel", "volume_viewer"]
+__all__ = ["BODY", "HINT", "USE", "Axes", "ViewedImage", "ViewedLabel", "volume_viewer"]
 
-#: How a viewer is used, for readers.
-HINT = (
+#: How a viewer is used, for readers; of a body also on which side what is.
+USE = (
     "Click a plane to move the others there; then the wheel scrolls its slices, and zooms with "
-    "Ctrl. Drag with Shift to move a plane that is enlarged. The left side of the body is on the "
-    "left. Grey levels are shown with 8 bits; the file has all of them."
+    "Ctrl. Drag with Shift to move a plane that is enlarged. Grey levels are shown with 8 bits; "
+    "the file has all of them."
 )
+HINT = f"{USE} The left side of the body is on the left, unless you mirror the planes."
 #: Voxels that one image of a viewer has at the most: a megabyte or so of JPEG.
 MOST_VOXELS = 9_000_000
 # Quality of the JPEG; its blocks, pixels, which no two slices may share.
@@ -43,7 +44,6 @@ _QUALITY, _BLOCK = 82, 8
 _MARGIN, _AIR, _FILLED = 5.0, 0.12, 0.004
 # Room beyond the window that the reader may choose, as a share of it.
 _ROOM = 0.5
-_PLANES = ("Sagittal", "Coronal", "Axial")
 _KEYS = "arrow keys move, Page Up and Page Down scroll, plus and minus zoom"
 
 
@@ -64,6 +64,36 @@ class ViewedImage:
 
 
 @dataclass(frozen=True)
+class Axes:
+    """What the axes of a viewer are called, and which way they run.
+
+    planes    names of the planes across the first, second and third axis
+    sides     what is at the left and the right edge of each
+    unit      of the spacing, and of the places that are told
+    signs     1 for an axis that is told as the affine has it, -1 for one with the other sign, such
+              as rows, which are counted downwards
+    mirrored  what a switch is called that swaps left and right; "" for none
+    outside   what is said of a voxel without a label
+    """
+
+    planes: tuple[str, str, str]
+    sides: tuple[tuple[str, str], ...]
+    unit: str
+    signs: tuple[int, int, int] = (1, 1, 1)
+    mirrored: str = ""
+    outside: str = "outside the mask"
+
+
+BODY = Axes(
+    ("Sagittal", "Coronal", "Axial"),
+    (("P", "A"), ("L", "R"), ("L", "R")),
+    "mm",
+    mirrored="Left on the right",
+)
+"""Those of a body: x to the right, y to the front, z to the top."""
+
+
+@dataclass(frozen=True)
 class ViewedLabel:
     """A label of the mask: its number from 1 to 255, its name and its colour."""
 
@@ -77,12 +107,14 @@ def volume_viewer(
     affine: Affine,
     mask: NDArray[Any] | None = None,
     labels: Sequence[ViewedLabel] = (),
+    axes: Axes = BODY,
 ) -> Html:
     """A viewer of images on one grid, with the labels of a mask laid over them.
 
     images  what the reader changes between; the first two flicker
     affine  of the grid
     mask    (I, J, K) labels, 0 for none
+    axes    what they are called
 
     The first image decides what is cut away as air. Raises GeometryError for an image or mask that
     is not on the grid.
@@ -101,15 +133,15 @@ def volume_viewer(
         pictures.append(_embedded(levels, "JPEG", quality=_QUALITY))
     if mask is not None:
         pictures.append(_embedded(frame.labels(mask), "PNG", compress_level=6))
-    facts = frame.facts() | {"images": told, "labels": [vars(each) for each in labels]}
+    facts = frame.facts(axes) | {"images": told, "labels": [vars(each) for each in labels]}
     plain = json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c")
     return tag(
         "div",
         tag("script", Html(plain), type="application/json", class_="viewer-facts"),
         *pictures,
-        _canvases(frame),
+        _canvases(frame, axes),
         tag("output", class_="viewer-said"),
-        _controls(images, bool(labels), frame.shape),
+        _controls(images, bool(labels), frame.shape, axes),
         class_="viewer",
         role="group",
         aria_label="Viewer of slices",
@@ -174,8 +206,8 @@ class _Frame:
         """Their size, mm."""
         return [a * b for a, b in zip(self.affine.spacing, self.steps, strict=True)]
 
-    def facts(self) -> dict[str, Any]:
-        """What the script must know of the grid."""
+    def facts(self, axes: Axes) -> dict[str, Any]:
+        """What the script must know of the grid and its axes."""
         # The middle of the first voxel of the viewer, in voxels of the grid.
         first = [
             part.start + (step - 1) / 2 for part, step in zip(self.box, self.steps, strict=True)
@@ -183,11 +215,16 @@ class _Frame:
         matrix = self.affine.matrix[:3].copy()
         matrix[:, 3] += matrix[:, :3] @ first
         matrix[:, :3] *= self.steps
+        matrix *= np.array(axes.signs)[:, None]
         return {
             "shape": self.shape,
             "spacing": [round(each, 5) for each in self.spacing],
             "affine": np.round(matrix, 5).tolist(),
             "at": [min(n, size - 1) for n, size in zip(self.at, self.shape, strict=True)],
+            "sides": axes.sides,
+            "unit": axes.unit,
+            "decimals": max(0, min(3, 1 - floor(log10(min(self.spacing))))),
+            "outside": axes.outside,
         }
 
     def levels(
@@ -270,27 +307,25 @@ def _embedded(levels: NDArray[np.uint8], form: str, **options: Any) -> Html:
     buffer = BytesIO()
     Image.fromarray(mosaic).save(buffer, format=form, **options)
     address = f"data:image/{form.lower()};base64,{b64encode(buffer.getvalue()).decode('ascii')}"
-    return tag("img", src=address, alt="")
+    return tag("img", src=address, alt="", class_="viewer-levels")
 
 
-def _canvases(frame: _Frame) -> Html:
-    """The three planes, as wide as they are in millimetres."""
+def _canvases(frame: _Frame, axes: Axes) -> Html:
+    """The three planes, as wide as they are in truth, and room for what paper shows of each."""
     across, deep, _ = (n * step for n, step in zip(frame.shape, frame.spacing, strict=True))
     columns = " ".join(f"minmax(0, {width:.4g}fr)" for width in (deep, across, across))
-    drawn = [
-        tag(
-            "canvas",
-            data_of=place,
-            tabindex="0",
-            role="application",
-            aria_label=f"{name} slice; {_KEYS}",
-        )
-        for place, name in enumerate(_PLANES)
-    ]
+    drawn = list[Html]()
+    for place, name in enumerate(axes.planes):
+        label = f"{name} slice; {_KEYS}"
+        about = {"tabindex": "0", "role": "application", "aria_label": label}
+        drawn.append(tag("canvas", data_of=place, **about))
+        drawn.append(tag("img", data_of=place, class_="viewer-printed", alt=f"{name} slice"))
     return tag("div", *drawn, class_="viewer-planes", style=f"--columns:{columns}")
 
 
-def _controls(images: Sequence[ViewedImage], labelled: bool, shape: Sequence[int]) -> Html:
+def _controls(
+    images: Sequence[ViewedImage], labelled: bool, shape: Sequence[int], axes: Axes
+) -> Html:
     """What the reader may change: image, slices, window, zoom, mask."""
     shown: list[Html] = []
     if len(images) > 1:
@@ -300,7 +335,7 @@ def _controls(images: Sequence[ViewedImage], labelled: bool, shape: Sequence[int
         ]
         shown.append(tag("fieldset", tag("legend", "Image"), *radios))
         shown.append(_button("flicker", "Flicker", aria_pressed="false"))
-    for name, count in zip(_PLANES, shape, strict=True):
+    for name, count in zip(axes.planes, shape, strict=True):
         slider = tag("input", type="range", class_="viewer-slice", min=0, max=count - 1, value=0)
         shown.append(tag("label", name, slider, tag("output")))
     shown.append(_slider("black", "Black", -50, 100, 0))
@@ -310,7 +345,10 @@ def _controls(images: Sequence[ViewedImage], labelled: bool, shape: Sequence[int
         shown.append(_slider("opacity", "Mask opacity", 0, 100, 25))
         outline = tag("input", type="checkbox", data_control="outline", checked=True)
         shown.append(tag("label", outline, "Outline"))
-    options = [tag("option", name, value=n) for n, name in enumerate(_PLANES)]
+    if axes.mirrored:
+        mirror = tag("input", type="checkbox", data_control="mirror")
+        shown.append(tag("label", mirror, axes.mirrored))
+    options = [tag("option", name, value=n) for n, name in enumerate(axes.planes)]
     planes = tag("select", tag("option", "all", value="all"), *options, data_control="planes")
     shown += [tag("label", "Planes", planes), _button("reset", "Reset")]
     return tag("div", *shown, class_="viewer-controls")

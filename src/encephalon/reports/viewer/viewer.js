@@ -3,13 +3,14 @@
 "use strict";
 
 (() => {
-  const SIDES = [["P", "A"], ["L", "R"], ["L", "R"]]; // left and right edge of each plane
   const ACROSS = [[1, 2], [0, 2], [0, 1]]; // axes of each plane: to the right, and up
   const MOST_ZOOM = 8;
   const FLICKER = 600; // milliseconds that an image stands: fewer than three flashes a second
   const SHARP = 7; // pixels of a voxel from which on it is drawn as a square
+  const STILL = 300; // milliseconds after which what is shown is kept for paper
 
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+  const line = (pen, x, y, toX, toY) => (pen.moveTo(x, y), pen.lineTo(toX, toY));
 
   /** The grey levels of one image, or the labels of a mask, as they lie in a mosaic of planes. */
   async function levelsOf(picture, shape) {
@@ -45,7 +46,7 @@
 
   async function start(root) {
     const about = JSON.parse(root.querySelector(".viewer-facts").textContent);
-    const pictures = [...root.querySelectorAll("img")];
+    const pictures = [...root.querySelectorAll(".viewer-levels")];
     const layers = [...about.images, ...(about.labels.length ? [{ shape: about.shape }] : [])];
     const read = await Promise.all(layers.map((each, n) => levelsOf(pictures[n], each.shape)));
     for (const picture of pictures) picture.remove(); // the levels are what is needed of them
@@ -61,6 +62,7 @@
       this.size = this.shape.map((count, axis) => count * this.spacing[axis]);
       this.start = [...about.at];
       this.canvases = [...root.querySelectorAll("canvas")];
+      this.printed = [...root.querySelectorAll(".viewer-printed")];
       this.sliders = [...root.querySelectorAll(".viewer-slice")];
       this.image = 0;
       this.timer = 0;
@@ -79,7 +81,7 @@
       this.at = [...this.start];
       this.zoom = 1;
       this.centre = this.size.map((length) => length / 2);
-      for (const name of ["black", "white", "opacity", "outline"]) {
+      for (const name of ["black", "white", "opacity", "outline", "mirror"]) {
         const one = this.control(name);
         if (one) [one.value, one.checked] = [one.defaultValue, one.defaultChecked];
       }
@@ -92,7 +94,7 @@
       for (const [plane, canvas] of this.canvases.entries()) this.listenTo(canvas, plane);
       for (const [axis, slider] of this.sliders.entries())
         slider.addEventListener("input", () => this.moveTo(axis, Number(slider.value)));
-      for (const name of ["black", "white", "opacity", "outline"])
+      for (const name of ["black", "white", "opacity", "outline", "mirror"])
         this.control(name)?.addEventListener("input", () => this.draw());
       this.control("zoom").addEventListener("input", (event) => this.zoomTo(Number(event.target.value)));
       this.control("reset").addEventListener("click", () => this.reset());
@@ -135,10 +137,11 @@
     }
 
     press(event, plane) {
-      const [right, up] = ACROSS[plane];
+      const [right, up] = ACROSS[plane],
+        way = this.way(plane);
       const acts = {
-        ArrowLeft: () => this.moveTo(right, this.at[right] - 1),
-        ArrowRight: () => this.moveTo(right, this.at[right] + 1),
+        ArrowLeft: () => this.moveTo(right, this.at[right] - way),
+        ArrowRight: () => this.moveTo(right, this.at[right] + way),
         ArrowUp: () => this.moveTo(up, this.at[up] + 1),
         ArrowDown: () => this.moveTo(up, this.at[up] - 1),
         PageUp: () => this.moveTo(plane, this.at[plane] + 1),
@@ -194,12 +197,17 @@
     pan(event, plane) {
       const [right, up] = ACROSS[plane],
         scale = this.scaleOf(this.canvases[plane], plane) / this.density(this.canvases[plane]);
-      this.centre[right] -= event.movementX / scale;
+      this.centre[right] -= (this.way(plane) * event.movementX) / scale;
       this.centre[up] += event.movementY / scale;
       this.draw();
     }
 
     // ---- where things are ----
+
+    /** 1 where the first axis of a plane grows to the right, -1 where the reader wants it mirrored. */
+    way(plane) {
+      return ACROSS[plane][0] === 0 && this.control("mirror")?.checked ? -1 : 1;
+    }
 
     density(canvas) {
       return canvas.width / Math.max(1, canvas.clientWidth);
@@ -216,7 +224,7 @@
         scale = this.scaleOf(canvas, plane) / this.density(canvas),
         [right, up] = ACROSS[plane],
         found = [...this.at];
-      const x = this.centre[right] + (event.clientX - box.left - box.width / 2) / scale,
+      const x = this.centre[right] + (this.way(plane) * (event.clientX - box.left - box.width / 2)) / scale,
         y = this.centre[up] - (event.clientY - box.top - box.height / 2) / scale;
       found[right] = clamp(Math.floor(x / this.spacing[right]), 0, this.shape[right] - 1);
       found[up] = clamp(Math.floor(y / this.spacing[up]), 0, this.shape[up] - 1);
@@ -237,7 +245,16 @@
       this.frame = requestAnimationFrame(() => {
         for (const [plane, canvas] of this.canvases.entries()) this.drawPlane(canvas, plane);
         this.tell(this.at);
+        clearTimeout(this.still);
+        this.still = setTimeout(() => this.keep(), STILL);
       });
+    }
+
+    /** Keep what is shown as pictures, since browsers print canvases as they like. */
+    keep() {
+      for (const [plane, canvas] of this.canvases.entries())
+        if (canvas.clientWidth) this.printed[plane].src = canvas.toDataURL("image/jpeg", 0.9);
+      this.root.dataset.kept = "1";
     }
 
     drawPlane(canvas, plane) {
@@ -250,6 +267,7 @@
         scale = this.scaleOf(canvas, plane);
       pen.fillStyle = "#000";
       pen.fillRect(0, 0, width, height);
+      if (this.way(plane) < 0) pen.setTransform(-1, 0, 0, 1, width, 0);
       const left = width / 2 - this.centre[right] * scale,
         bottom = height / 2 + this.centre[up] * scale;
       const wide = this.size[right] * scale,
@@ -328,11 +346,7 @@
               [column, row - 1, x, y, x + step[0], y],
               [column, row + 1, x, y - step[1], x + step[0], y - step[1]],
             ];
-            for (const [beside, above, ...line] of sides) {
-              if (labelOf(beside, above) === label) continue;
-              pen.moveTo(line[0], line[1]);
-              pen.lineTo(line[2], line[3]);
-            }
+            for (const [beside, above, ...ends] of sides) if (labelOf(beside, above) !== label) line(pen, ...ends);
           }
         pen.lineWidth = 1.5 * (window.devicePixelRatio || 1);
         pen.strokeStyle = `rgb(${colour})`;
@@ -351,34 +365,32 @@
       pen.beginPath();
       // Open in the middle, so that the voxel itself is seen.
       const open = 8 * density;
-      for (const [from, to] of [[0, x - open], [x + open, width]]) {
-        pen.moveTo(from, y);
-        pen.lineTo(to, y);
-      }
-      for (const [from, to] of [[0, y - open], [y + open, height]]) {
-        pen.moveTo(x, from);
-        pen.lineTo(x, to);
-      }
+      line(pen, 0, y, x - open, y);
+      line(pen, x + open, y, width, y);
+      line(pen, x, 0, x, y - open);
+      line(pen, x, y + open, x, height);
       pen.stroke();
+      const sides = this.way(plane) < 0 ? [...this.sides[plane]].reverse() : this.sides[plane];
+      pen.resetTransform();
       pen.font = `${13 * density}px sans-serif`;
       pen.fillStyle = "#c8c8c8";
-      pen.fillText(SIDES[plane][0], 6 * density, height - 8 * density);
+      pen.fillText(sides[0], 6 * density, height - 8 * density);
       pen.textAlign = "right";
-      pen.fillText(SIDES[plane][1], width - 6 * density, height - 8 * density);
+      pen.fillText(sides[1], width - 6 * density, height - 8 * density);
       pen.textAlign = "left";
     }
 
     /** Say what is at a voxel: where it is in the scanner's millimetres, its value, its label. */
     tell(voxel) {
-      const place = this.affine.map((row) =>
-        (row[0] * voxel[0] + row[1] * voxel[1] + row[2] * voxel[2] + row[3]).toFixed(1),
+      const place = this.affine.map(([x, y, z, from]) =>
+        (x * voxel[0] + y * voxel[1] + z * voxel[2] + from).toFixed(this.decimals).replace(/^-(0\.?0*)$/, "$1"),
       );
       const about = this.images[this.image],
         level = this.samplers[this.image](...voxel),
         value = about.low + (level / 255) * (about.high - about.low);
       const label = this.labels.find((each) => each.value === this.labelAt?.(...voxel));
-      const said = [`x ${place[0]}, y ${place[1]}, z ${place[2]} mm`, `about ${Number(value.toPrecision(3))}`];
-      if (this.labels.length) said.push(label ? label.name : "outside the mask");
+      const said = [`x ${place[0]}, y ${place[1]}, z ${place[2]} ${this.unit}`, `about ${Number(value.toPrecision(3))}`];
+      if (this.labels.length) said.push(label ? label.name : this.outside);
       this.root.querySelector(".viewer-said").textContent = said.join(" · ");
     }
   }

@@ -75,7 +75,7 @@ _ACROSS, _CASE_WIDTH = {"axial": 0, "coronal": 0, "sagittal": 1}, 1100
 # Width of a thumbnail, pixels.
 _SMALL = 210
 # Width and height of a scale, and of the words at its ends, pixels.
-_BAR, _WORDS = (200, 12), ((60, 20), (120, 20))
+_BAR, _WORDS = (360, 18), ((90, 20), (160, 20))
 
 
 def orthogonal_slices(problem: Problem) -> OrthogonalSlices:

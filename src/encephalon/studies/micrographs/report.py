@@ -33,14 +33,15 @@ __all__ = ["PICTURED", "SIDE", "batch_report", "raw_thumbnail", "thumbnail"]
 #: the page stays below some megabytes.
 PICTURED = 60
 
-SIDE = 176
-"""Longest side of a thumbnail, pixels: about 10 kB on a page."""
+SIDE = 320
+"""Longest side of a thumbnail, pixels, which is shown smaller at first: about 25 kB on a page."""
 
 
 def batch_report(about: Mapping[str, Any]) -> BatchReport:
     """The page of a batch of images; `about` is `Predictor.describe()`."""
     classes: Sequence[str] = about.get("classes") or ()
     no_light = NO_LIGHT if about.get("thresholds") else None
+    pair = classes if len(classes) == 2 else ()
 
     def light_of(row: Row) -> str | None:
         """The light of a row; an empty cell of the table is none, or the light of other models."""
@@ -49,7 +50,7 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
 
     def light_cell(row: Row) -> Html | None:
         light = light_of(row)
-        return None if light is None else light_badge(light or "none")
+        return None if light is None else light_badge(light or "none", pair)
 
     return BatchReport(
         about,
@@ -62,7 +63,7 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
             *(Column(f"p({name})", f"p_{name}") for name in classes),
             Column("Learnt", lambda row: row.get(OVERLAP) or None),
         ),
-        pictures=_thumbnail,
+        pictures=lambda row, shown, _folder: _thumbnail(row, shown, pair),
         gallery=_Extremes(),
         hint="Images by certainty",
         order="the least certain first",
@@ -105,12 +106,11 @@ class _Extremes:
         )
 
 
-def _thumbnail(row: Row, shown: Callable[[], Any], folder: Path) -> list[Html]:
+def _thumbnail(row: Row, shown: Callable[[], Any], pair: Sequence[str]) -> list[Html]:
     """`shown` reads or draws the image, (rows, columns); None for one that cannot be read."""
-    del folder
     light = row.get("light")
     said = f"{row.get('predicted')} {certainty_of(row):.3f}"
-    words = join(said, " ", light_badge(str(light))) if light else said
+    words = join(said, " ", light_badge(str(light), pair)) if light else said
     drawn = thumbnail_figure(shown(), str(row.get("id", "")), words, row.get("reasons"))
     return [drawn] if drawn else []
 
@@ -131,6 +131,12 @@ def _cards(
 
 def _notes(rows: Sequence[Row], about: Mapping[str, Any]) -> list[Html]:
     notes = []
+    if any(row.get("light") for row in rows) and len(classes := about.get("classes") or ()) == 2:
+        words = (
+            f"Lights stand for classes, and not for quality: green is surely {classes[0]}, red "
+            f"surely {classes[1]}, amber undecided."
+        )
+        notes.append(note(words))
     if (about.get("model") or {}).get("mode") == "published":
         words = (
             "Published mode repeats the published steps, defects included: the network saw "

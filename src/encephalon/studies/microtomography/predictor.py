@@ -38,6 +38,7 @@ from encephalon.networks.torch_runtime import TorchRuntime, load_network
 from encephalon.reports.label_maps import label_picture
 from encephalon.studies.base import OpenModel
 from encephalon.studies.microtomography.data import normalised, scaled
+from encephalon.studies.microtomography.images import ShownVolume
 from encephalon.studies.microtomography.settings import (
     Intensity,
     MicrotomographySettings,
@@ -48,7 +49,6 @@ from encephalon.studies.microtomography.uncertainty import MAPS, write_grey
 from encephalon.studies.microtomography.whole import (
     label_volume,
     map_tile,
-    middle,
     warn_of_another_kind,
     with_window,
 )
@@ -229,9 +229,8 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
             key: OutputImage(np.empty(0), None, suffix=self.kinds[key].suffix, made=folder)
             for key, folder in {self._key: found.folder, **images}.items()
         }
-        box = middle(volume)
-        labels = open_volume(found.folder).read(box) if self._structural else None
-        shown = partial(label_picture, volume.read(box), labels, loaded.sample.id)
+        labels = open_volume(found.folder) if self._structural else None
+        shown = ShownVolume.of_volume(loaded.sample.id, volume, labels)
         return Prediction(made, values, pictures=shown)
 
     def predict(self, loaded: LoadedTile | LoadedVolume) -> Prediction:
@@ -276,7 +275,8 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
             f"percent_{name}": round(100 * float(share), 3)
             for name, share in zip(self.classes, shares, strict=True)
         }
-        shown = partial(label_picture, loaded.voxels, labels, loaded.sample.id)
+        picture = partial(label_picture, loaded.voxels, labels, loaded.sample.id)
+        shown = ShownVolume(picture, loaded.voxels, labels, self.spacing)
         if len(labels) > 1:
             return Prediction(values=values, pictures=shown)
         maps = {self._key: labels} | {name: self.label_map(loaded, name) for name in self._maps}

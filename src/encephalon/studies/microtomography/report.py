@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from encephalon.reports.batch import BatchReport, Column, Row, model_facts, mode
 from encephalon.reports.blocks import (
     StatCard,
     confusion_table,
+    facts,
     figure,
     grid,
     note,
@@ -19,17 +21,26 @@ from encephalon.reports.blocks import (
     table,
 )
 from encephalon.reports.clouds import cloud_charts
-from encephalon.reports.format import Html, format_estimate, format_interval, format_number
+from encephalon.reports.format import (
+    Html,
+    format_estimate,
+    format_interval,
+    format_number,
+    tag,
+)
 from encephalon.reports.label_maps import label_legend
+from encephalon.reports.own_pages import file_links, write_own_page
 from encephalon.reports.page import Page
+from encephalon.reports.viewer import USE
 from encephalon.studies.microtomography.embedding import HOW, cloud_of, colours_of, planes_of
+from encephalon.studies.microtomography.images import ShownVolume
 from encephalon.studies.microtomography.semantics import feature_heading
 
 if TYPE_CHECKING:
     from encephalon.evaluation.run import EvaluationResult
     from encephalon.studies.microtomography.evaluation import TileEvaluation, TileSummary
 
-__all__ = ["batch_report", "evaluation_page"]
+__all__ = ["batch_report", "evaluation_page", "volume_page"]
 
 
 def batch_report(about: Mapping[str, Any]) -> BatchReport:
@@ -40,15 +51,61 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
     columns = [Column(name, f"{prefix}{name}", "%", 1, factor) for name in classes]
     if not structure and classes:
         columns.insert(0, Column("Region", lambda row: row.get("predicted")))
+    columns.append(Column("Time", "seconds", "s", decimals=2))
+    title = "Structures" if structure else "Regions" if classes else "Representations"
+
+    def pictures(row: Row, shown: Any, folder: Path) -> list[Html]:
+        drawn = [figure(shown())]
+        if isinstance(shown, ShownVolume) and shown.scrolled:
+            page = volume_page(about, row, shown, drawn, columns)
+            write_own_page(page, str(row["id"]), folder)
+        return drawn
+
     return BatchReport(
         about,
-        title="Structures" if structure else "Regions" if classes else "Representations",
-        columns=(*columns, Column("Time", "seconds", "s", decimals=2)),
-        pictures=lambda _row, shown, _folder: [figure(shown())],
+        title=title,
+        columns=columns,
+        pictures=pictures,
         unit="tile",
-        files={"source": "Image", "structures": "Structures"},
+        files=_FILES_OF,
         legend=label_legend(classes) if structure else (),
     )
+
+
+_FILES_OF = {"source": "Image", "structures": "Structures", "regions": "Regions"}
+
+
+def volume_page(
+    about: Mapping[str, Any],
+    row: Row,
+    shown: ShownVolume,
+    pictures: Sequence[Html],
+    columns: Sequence[Column],
+) -> Page:
+    """The page of one volume, one HTML file by itself, with a viewer of its middle.
+
+    about     the predictor's own description
+    row       that of predictions.csv
+    pictures  of the volume
+    columns   what is said of it
+    """
+    classes = tuple(about.get("classes", ()))
+    structure = about.get("target") == "structure"
+    page = Page(
+        title=str(row.get("id") or "Volume"),
+        kicker="Encephalon · microtomography",
+        lead=f"What {model_name(about)} made of it.",
+        legend=label_legend(classes) if structure else (),
+        batch_of=str((about.get("model") or {}).get("name")),
+    )
+    page.add(stat_cards([StatCard(each.words(row) or "–", each.heading) for each in columns]))
+    z, y, x = shown.voxels.shape
+    what = f"{USE} Shown are the middle {z} slices of {y} × {x} pixels (y, x), rows downwards."
+    page.section("Slices", tag("p", what, class_="soft"), shown.viewer(classes))
+    page.section("Picture", *pictures)
+    back = tag("a", "The whole batch", href="../report.html")
+    origin = facts(file_links(row, _FILES_OF, "../") | {"Batch": back})
+    return page.section("Origin", origin, model_facts(about))
 
 
 def evaluation_page(

@@ -53,7 +53,6 @@ __all__ = [
     "label_volume",
     "make_grid",
     "map_tile",
-    "middle",
     "warn_of_another_kind",
     "with_window",
 ]
@@ -72,8 +71,6 @@ REGION_BLOCKS: Mapping[bool, Size] = {True: (64, 8, 8), False: (4, 4, 4)}
 SIDE = 64
 #: Boxes along each axis, and voxels of each, by which the window of a large volume is measured.
 LOOKS, LOOK = 4, (16, 64, 64)
-#: Side of the largest picture of a volume on a page, voxels.
-SHOWN = 1024
 #: Edges of voxels that differ by no more are the same size.
 SAME_SIZE = 0.1
 #: A volume is too dark or too bright for a model where its levels in [0, 1] have a deviation
@@ -241,13 +238,6 @@ def label_volume(
         for number, label in whole.labels.items()
     }
     return Labelled(made, percent)
-
-
-def middle(volume: Volume) -> Box:
-    """The middle of the middle slice, as large as a page may show."""
-    size = [min(pair) for pair in zip(volume.shape, (1, SHOWN, SHOWN), strict=True)]
-    start = [(n - shown) // 2 for n, shown in zip(volume.shape, size, strict=True)]
-    return shifted(box_at(start, size), volume.origin)
 
 
 def _plan(teller: Teller, volume: Volume, structures: bool, shown: str) -> _Whole:
