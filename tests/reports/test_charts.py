@@ -214,7 +214,7 @@ def test_a_training_page_shows_the_best_epoch() -> None:
 def test_a_run_that_has_not_begun_has_a_page() -> None:
     """No epoch, or none that was better than another, is no error."""
     assert "0 epochs." in training_page([], "run", best={}).render()
-    assert "1 epochs." in training_page([{"train_loss": 1.0}], "run", best={}).render()
+    assert "1 epoch." in training_page([{"train_loss": 1.0}], "run", best={}).render()
 
 
 def test_a_legend_takes_as_many_lines_as_it_needs() -> None:
@@ -243,3 +243,13 @@ def test_curves_of_one_name_share_a_colour_and_one_entry_of_the_legend() -> None
     assert chart.count(">a</text>") == 1
     seven = line_chart([Series(str(n), [1, 2], [0, 1]) for n in range(7)], "epoch", "loss")
     assert seven.count('polyline class="curve series-0 dashed"') == 1
+
+
+def test_what_is_drawn_is_named_once() -> None:
+    """By its axis; a legend with that name alone would say it twice."""
+    rate = [Series("learning rate", [1, 2], [0.1, 0.2])]
+    assert line_chart(rate, "epoch", "learning rate").count(">learning rate</text>") == 1
+    chart = line_chart([Series("training", [1, 2], [0.1, 0.2])], "epoch", "loss")
+    assert chart.count(">training</text>") == chart.count(">loss</text>") == 1
+    page = training_page([{"learning_rate": 0.1}], "run").render()
+    assert "learning_rate" not in page

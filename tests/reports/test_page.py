@@ -15,18 +15,28 @@ from encephalon.reports.blocks import (
     StatCard,
     badge,
     card,
+    chosen_grid,
     confusion_table,
     details,
     facts,
     figure,
     gallery,
     grid,
+    heat_key,
     note,
     paragraph,
     stat_cards,
     table,
 )
-from encephalon.reports.format import Html, format_number, format_sentence, join, tag, text
+from encephalon.reports.format import (
+    Html,
+    capitalised,
+    format_number,
+    format_sentence,
+    join,
+    tag,
+    text,
+)
 from encephalon.reports.images import AMBER
 from encephalon.reports.page import Legend, Page
 
@@ -195,3 +205,36 @@ def test_a_sentence_has_a_capital_unless_it_begins_with_a_name() -> None:
     assert format_sentence("left-right is unknown!") == "Left-right is unknown!"
     for named in ("sub-01_T2w.nii.gz: why.", "scan.nii: why.", "anna: why.", "2 of 3 are zeros."):
         assert format_sentence(named) == named
+
+
+def test_names_of_others_keep_their_letters_behind_the_capital() -> None:
+    assert [capitalised(name) for name in ("diagnosis", "MMSE", "ADAS-Cog", "")] == [
+        "Diagnosis",
+        "MMSE",
+        "ADAS-Cog",
+        "",
+    ]
+
+
+def test_the_reader_chooses_which_blocks_are_shown() -> None:
+    """Each kind with its number; where all are of one kind there is nothing to choose."""
+    blocks = [(paragraph("a"), ["wrong", "class 1"]), (paragraph("b"), ["right", "class 1"])]
+    shown = chosen_grid(blocks, "images")
+    labels = re.findall(r"<label><input[^>]*>([^<]+)</label>", shown)
+    assert labels == ["all (2)", "class 1 (2)", "right (1)", "wrong (1)"]
+    assert '<div class="kind-3 kind-1"><p>a</p></div>' in shown
+    assert "#images:has(#images-3:checked) .grid > :not(.kind-3) { display: none; }" in shown
+    assert "fieldset" not in chosen_grid([(paragraph("a"), ["one"])], "images")
+
+
+def test_the_scale_of_a_map_runs_from_black_to_yellow() -> None:
+    scale = heat_key("nothing", "most")
+    assert "linear-gradient(to right, rgb(0, 0, 4)" in scale
+    assert "rgb(252, 255, 164))" in scale
+
+
+def test_what_is_folded_up_is_as_wide_as_its_words() -> None:
+    """Tags do not count: a link to a file is no sentence."""
+    link = tag("a", tag("code", "mask.nii.gz"), href="folder/" + "long" * 20)
+    assert 'class="wide"' not in facts({"Mask": link})
+    assert 'class="wide"' in facts({"Hash": "ab" * 32})

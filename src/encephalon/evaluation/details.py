@@ -13,7 +13,7 @@ from encephalon.evaluation.predictions import Predictions
 from encephalon.metrics.curves import precision_recall_curve, roc_curve
 from encephalon.reports.blocks import figure, grid, note, table
 from encephalon.reports.charts import Series, line_chart
-from encephalon.reports.format import Html, format_decimals
+from encephalon.reports.format import Html, capitalised, format_decimals
 from encephalon.reports.strips import StripPoint, strip_chart
 
 __all__ = ["ClassDetails", "ScoredUnit", "WrongImage"]
@@ -118,7 +118,7 @@ class ClassDetails:
         if not self.wrong:
             return [note("Every image has its true class.")]
         columns = {"id": "Image", "truth": "True", "predicted": "Predicted"}
-        columns |= {"probability": "Probability", "unit": (self.group or "").capitalize()}
+        columns |= {"probability": "Probability", "unit": capitalised(self.group or "")}
         rows = [vars(each) for each in self.wrong[:LISTED]]
         left = len(self.wrong) - len(rows)
         more = [note(f"{left} more are in predictions.csv.")] if left > 0 else []

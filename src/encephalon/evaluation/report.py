@@ -26,6 +26,7 @@ from encephalon.reports.blocks import (
 from encephalon.reports.charts import DotGroup, Point, Series, dot_chart, line_chart, point_chart
 from encephalon.reports.format import (
     Html,
+    capitalised,
     format_estimate,
     format_interval,
     format_number,
@@ -278,7 +279,7 @@ def _strata(assessment: Assessment) -> list[Html]:
     ]
     columns = {"column": "By", "value": "Part", "n": "n"}
     if assessment.group:
-        columns["units"] = assessment.group.capitalize()
+        columns["units"] = capitalised(assessment.group)
     columns["classes"] = "Classes"
     names = dict.fromkeys(name for part in assessment.strata for name in part.figures)
     columns |= {name: METRICS[name] for name in names}
@@ -313,7 +314,7 @@ def comparison_table(comparisons: Mapping[str, Mapping[str, Any]], group: str | 
         "name": "Beside",
         "folds": "Folds",
         "n": "Images",
-        "units": (group or "image").capitalize(),
+        "units": capitalised(group or "image"),
         "first": "This model",
         "second": "The other",
         "difference": "Difference (95 % interval)",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encephalon.errors import TableError, quoted
+from encephalon.reports.format import capitalised
 from encephalon.tables.kinds import numbers_of
 from encephalon.tables.schema import Table
 
@@ -120,7 +121,7 @@ def to_published(frame: pd.DataFrame, inputs: Sequence[str]) -> pd.DataFrame:
         scores = {c: row.get(n, np.nan) for c, n in SCORES.items()}
         scores |= {c: 0.0 for c, n in SCORES.items() if n in OF_NUMBERS and np.isnan(scores[c])}
         head = {"Mode": "Test", "Target": row["target"], "Inputs": cells.pop("Inputs")}
-        rows.append({**head, **scores, **cells, "Domain": str(row["domain"]).capitalize()})
+        rows.append({**head, **scores, **cells, "Domain": capitalised(str(row["domain"]))})
     return pd.DataFrame(rows)
 
 

@@ -22,6 +22,7 @@ from encephalon.reports.blocks import facts, figure, gallery, grid, note, paragr
 from encephalon.reports.charts import DotGroup, dot_chart
 from encephalon.reports.format import (
     Html,
+    capitalised,
     format_difference,
     format_interval,
     format_number,
@@ -286,7 +287,7 @@ def _data(result: CrossValidationResult) -> list[Html]:
         groups = len({owners[row] for row in members})
         rows.append({"part": name, "n": len(members), "groups": groups, **shown})
     found = [name for name in dict.fromkeys([*class_names(result.recipe), *classes]) if name]
-    columns = {"part": "Part", "n": "Images"} | ({"groups": group.capitalize()} if group else {})
+    columns = {"part": "Part", "n": "Images"} | ({"groups": capitalised(group)} if group else {})
     columns |= {name: name for name in found}
     blocks = [table(columns, rows, caption="Images of each class in each part.")]
     covariates = [

@@ -139,11 +139,12 @@ def line_chart(
 ) -> Html:
     """Show curves, such as losses over epochs, each named beside its colour above the plot.
 
-    Curves of one name, such as those of several seeds, share its colour. A curve of one point is a
-    dot; `whole` gives the axis across whole ticks.
+    Curves of one name, such as those of several seeds, share its colour; a single one that is named
+    as the axis is has no other name. A curve of one point is a dot; `whole` gives the axis across
+    whole ticks.
     """
     labels = list(dict.fromkeys(each.label for each in series))
-    names, top = _legend(labels)
+    names, top = ([], 30.0) if labels == [y_title] else _legend(labels)
     up = axis_of([value for each in series for value in each.y], top + _PLOT_HEIGHT - 50.0, top)
     left = max(52.0, 18.0 + _LETTER * max(len(up.label(tick)) for tick in up.ticks))
     places = [value for each in series for value in each.x]

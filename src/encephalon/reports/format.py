@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TOGETHER",
     "Html",
+    "capitalised",
     "format_decimals",
     "format_difference",
     "format_estimate",
@@ -71,6 +72,11 @@ def text(value: Any) -> Html:
     if isinstance(value, float):
         return Html(format_number(value))
     return Html(escape(str(value), quote=False))
+
+
+def capitalised(name: str) -> str:
+    """A name with a capital, its other letters as they are written: MMSE, ADAS-Cog."""
+    return name[:1].upper() + name[1:]
 
 
 def format_number(value: float, digits: int = 4) -> str:

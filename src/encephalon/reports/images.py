@@ -374,7 +374,7 @@ def png_bytes(pixels: Bytes) -> bytes:
     return buffer.getvalue()
 
 
-def jpeg_image(pixels: Bytes, alt: str, quality: int = 80) -> Html:
+def jpeg_image(pixels: Bytes, alt: str, quality: int = 70) -> Html:
     """(H, W) or (H, W, 3) for a page as a JPEG, a quarter of the size of a PNG."""
     from PIL import Image
 

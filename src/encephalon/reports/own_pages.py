@@ -17,9 +17,6 @@ from encephalon.reports.page import Page, batch_of
 
 __all__ = ["file_links", "own_page", "rating", "rating_bar", "thumbnail", "write_own_page"]
 
-# Of the JPEG of a thumbnail: what a mask does wrong is still seen.
-_QUALITY = 70
-
 
 def write_own_page(page: Page, name: str, folder: Path) -> Path:
     """Write the page of the sample `name` into `folder`, in place of an earlier one of it.
@@ -38,7 +35,7 @@ def own_page(name: str, folder: Path) -> str | None:
 
 def thumbnail(picture: Picture) -> Html:
     """A small JPEG of a picture with its layers drawn in."""
-    return jpeg_image(picture.flat(), "", _QUALITY)
+    return jpeg_image(picture.flat(), "")
 
 
 def rating(name: str, folder: str = ".") -> Html:

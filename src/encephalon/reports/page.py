@@ -163,9 +163,10 @@ def training_page(
     one of its own. `best` is the row of the epoch that was kept, if one was.
     """
     rows = [{"epoch": place, **row} for place, row in enumerate(history, start=1)]
-    page = Page(title=title, kicker="Encephalon · training", lead=f"{len(rows)} epochs.")
+    count = "1 epoch" if len(rows) == 1 else f"{len(rows)} epochs"
+    page = Page(title=title, kicker="Encephalon · training", lead=f"{count}.")
     if best:
-        page.lead = f"{len(rows)} epochs, the best of them {best['epoch']:.0f}."
+        page.lead = f"{count}, the best of them {best['epoch']:.0f}." if rows[1:] else page.lead
         kept = {name: value for name, value in best.items() if name.startswith("val_")}
         page.add(stat_cards([StatCard(value, _label(name)) for name, value in kept.items()]))
     page.section("Curves", grid(*_charts(rows)))
@@ -196,8 +197,7 @@ def curve_charts(
             if any(column in row for row in rows)
         ]
         if series:
-            chart = line_chart(series, "epoch", title, whole=True)
-            charts.append(figure(chart, title[0].upper() + title[1:]))
+            charts.append(figure(line_chart(series, "epoch", title, whole=True)))
     return charts
 
 
@@ -230,7 +230,7 @@ def _charts(history: Sequence[Mapping[str, float]]) -> list[Html]:
         curve = Series(_PARTS.get(part, _label(name)), epochs, values)
         charts.setdefault(metric, []).append(curve)
     return [
-        figure(line_chart(series, "epoch", metric, whole=True), _label(metric).capitalize())
+        figure(line_chart(series, "epoch", _label(metric), whole=True))
         for metric, series in charts.items()
     ]
 

@@ -32,6 +32,7 @@ from encephalon.reports.charts import (
 )
 from encephalon.reports.format import (
     Html,
+    capitalised,
     format_estimate,
     format_number,
     format_p_value,
@@ -118,7 +119,7 @@ def evaluation_page(
         page.add(note(words, "fail"))
     page.add(_overview(found))
     for target in found.people.cohort.targets:
-        page.section(target.capitalize(), *target_blocks(found, target))
+        page.section(capitalised(target), *target_blocks(found, target))
     if charts := curve_charts(list(histories.items()), _curves(histories)):
         page.section("Learning curves", grid(*charts))
     words = (
@@ -367,7 +368,7 @@ def _estimate(row: Record, beside: Record | None = None) -> str:
 def _called(method: str, *, title: bool = False) -> str:
     """A method in words; other programs, and sets of inputs, are called as they are."""
     words = METHODS.get(method)
-    return method if words is None else words.capitalize() if title else words
+    return method if words is None else capitalised(words) if title else words
 
 
 def _curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, str]:

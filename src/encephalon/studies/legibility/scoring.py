@@ -21,7 +21,13 @@ from encephalon.evaluation.run import CaseResult, EvaluationResult, Scorable
 from encephalon.experiments.folds import Fold, contamination
 from encephalon.reports.batch import model_facts, model_name
 from encephalon.reports.blocks import StatCard, note, stat_cards
-from encephalon.reports.format import Html, format_estimate, format_interval, format_number
+from encephalon.reports.format import (
+    Html,
+    capitalised,
+    format_estimate,
+    format_interval,
+    format_number,
+)
 from encephalon.reports.page import Page
 from encephalon.statistics.intervals import Interval
 from encephalon.studies.legibility.data import People, known_targets
@@ -176,7 +182,7 @@ class PeopleEvaluation(Scorable[Case, Evaluation]):
             page.add(note(self._said_left_out))
         page.add(*failures)
         for target in summary.people.cohort.targets:
-            page.section(target.capitalize(), *target_blocks(summary, target))
+            page.section(capitalised(target), *target_blocks(summary, target))
         page.add(note(_HOW))
         return page.section("Model", model_facts(about))
 

@@ -33,8 +33,8 @@ __all__ = ["PICTURED", "SIDE", "batch_report", "raw_thumbnail", "thumbnail"]
 #: the page stays below some megabytes.
 PICTURED = 60
 
-SIDE = 320
-"""Longest side of a thumbnail, pixels, which is shown smaller at first: about 25 kB on a page."""
+SIDE = 256
+"""Longest side of a thumbnail, pixels, which is shown smaller at first: 15 to 40 kB on a page."""
 
 
 def batch_report(about: Mapping[str, Any]) -> BatchReport:

@@ -20,6 +20,7 @@ from encephalon.evaluation.run import read_summary
 from encephalon.io.atomic import make_folder, refuse_existing, write_text
 from encephalon.io.files import expanded
 from encephalon.io.text import read_records, write_records
+from encephalon.reports.format import capitalised
 from encephalon.reports.score_tables import Score, ScoreTable
 from encephalon.studies.microtomography.evaluation import OWN
 from encephalon.studies.microtomography.leaderboard_page import leaderboard_page
@@ -225,4 +226,4 @@ def _score_tables(entries: Iterable[Entry]) -> dict[TableKey, ScoreTable]:
 def _heading(measure: str) -> str:
     if is_feature(measure):
         return f"R2, {feature_heading(measure).replace(', %', '')}"
-    return HEADINGS.get(measure) or measure.replace("_", " ").capitalize()
+    return HEADINGS.get(measure) or capitalised(measure.replace("_", " "))

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import UsageError
+from encephalon.reports.format import capitalised
 
 __all__ = ["ObjectMap", "feature_heading", "is_feature", "published_features", "semantic_features"]
 
@@ -45,8 +46,8 @@ def is_feature(column: str) -> bool:
 def feature_heading(column: str) -> str:
     """ "percent_vessel" as "Vessel, %", "cell_third_nearest" as "Cell third nearest"."""
     if column.startswith("percent_"):
-        return f"{column.removeprefix('percent_').capitalize()}, %"
-    return column.replace("_", " ").capitalize()
+        return f"{capitalised(column.removeprefix('percent_'))}, %"
+    return capitalised(column.replace("_", " "))
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from encephalon.experiments.published_table import SCORES, input_cells
 from encephalon.metrics.classification import decision_metrics
 from encephalon.metrics.regression import regression_scores
+from encephalon.reports.format import capitalised
 from encephalon.statistics.weighted_metric import roc_auc_metric
 from encephalon.studies.legibility.settings import Cohort
 
@@ -63,7 +64,7 @@ def performance_row(
         "Inputs": cells.pop("Inputs"),
         **{column: known.get(name, np.nan) for column, name in SCORES.items()},
         **cells,
-        "Domain": target.domain.capitalize(),
+        "Domain": capitalised(target.domain),
     }
 
 
