@@ -102,6 +102,12 @@ def test_people_are_explained_into_tables_maps_and_a_page(
     assert {row["block"] for row in read(out / "columns.csv")} == {"serology"}
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Does it depend on what was learnt?" in page
+    own = sorted(each.stem for each in (out / "report").iterdir())
+    assert own == sorted(row["id"] for row in read(some) if row["t1"])
+    assert all(f'href="report/{name}.html"' in page for name in own)
+    shown = (out / "report" / f"{own[0]}.html").read_text(encoding="utf-8")
+    assert shown.count('class="viewer"') >= 1
+    assert "raises the answer" in shown
     assert any(key.startswith("t1: encoder") for key in result.sanity)
     with pytest.raises(OutputExistsError):
         api.explain(run, some, out, device="cpu")

@@ -351,7 +351,8 @@ def _controls(
     options = [tag("option", name, value=n) for n, name in enumerate(axes.planes)]
     planes = tag("select", tag("option", "all", value="all"), *options, data_control="planes")
     shown += [tag("label", "Planes", planes), _button("reset", "Reset")]
-    return tag("div", *shown, class_="viewer-controls")
+    # A form of its own, or the buttons of several viewers on a page would be one choice.
+    return tag("form", *shown, class_="viewer-controls")
 
 
 def _slider(name: str, title: str, low: int, high: int, value: int, step: float = 1) -> Html:

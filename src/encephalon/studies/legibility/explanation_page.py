@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.explanation.report import Explanations, fill_page, sanity_block
+from encephalon.explanation.report import REPORT, Explanations, fill_page, sanity_block
+from encephalon.io.atomic import make_folder
 from encephalon.reports.batch import model_facts
 from encephalon.reports.blocks import (
     StatCard,
@@ -35,10 +36,12 @@ from encephalon.reports.format import (
     tag,
 )
 from encephalon.reports.images import AMBER, MAP, SKY
+from encephalon.reports.own_pages import own_page, write_own_page
 from encephalon.reports.page import Legend, Page
 from encephalon.reports.signed_maps import LOWERS, matrix_picture, slices_picture, strongest
 from encephalon.statistics.intervals import Interval
 from encephalon.studies.legibility.explanation import ExplainedPerson, PeopleExplainer
+from encephalon.studies.legibility.person_page import person_page
 from encephalon.studies.legibility.settings import MOST_UNITS
 
 __all__ = ["ExplanationPage"]
@@ -67,11 +70,13 @@ _ALONE = (
 class ExplanationPage:
     """Collects people as they are explained, and writes the page at the end.
 
-    about  the predictor's own description
+    about   the predictor's own description
+    folder  where the page will lie; those of single people are in `report` there
     """
 
-    def __init__(self, about: Mapping[str, Any], explainer: PeopleExplainer) -> None:
+    def __init__(self, about: Mapping[str, Any], explainer: PeopleExplainer, folder: Path) -> None:
         self._about, self._explainer = about, explainer
+        self._folder = folder / Path(REPORT).stem
         self._cards: list[Html] = []
         self._budget = PictureBudget()
         self._adds: dict[str, list[float]] = defaultdict(list)
@@ -103,11 +108,17 @@ class ExplanationPage:
             self._edges[name] = [count + 1, total + np.abs(edges)]
         self._gap = max(self._gap, one.gap)
         drawn = self._budget.draw(lambda: _pictures(one, images))
+        link = self._own_page(one, images, drawn or []) if one.maps else None
         shown = [note("The pictures are left out to keep this page small.")]
         unit = one.question.unit
-        known = {"Told": _told(told, one), "Base": f"{format_number(one.base)} {unit}"}
+        known: dict[str, Any] = {
+            "Told": _told(told, one),
+            "Base": f"{format_number(one.base)} {unit}",
+        }
         if one.question.target.classes:
             known["Answer"] = f"{format_number(one.answer)} {unit}"
+        if link is not None:
+            known["All slices"] = tag("a", "The page of this person", href=link)
         blocks = [facts(known), figure(bar_chart(one.adds, f"adds, {unit}"))]
         if some := _largest({each["column"]: each["adds"] for each in columns}):
             chart = bar_chart(some, f"adds, {unit}")
@@ -116,6 +127,16 @@ class ExplanationPage:
         pictures = shown if drawn is None else drawn
         content = grid(tag("div", *blocks), tag("div", *pictures)) if pictures else grid(*blocks)
         self._cards.append(card(one.id, *doubts, content))
+
+    def _own_page(
+        self, one: ExplainedPerson, images: Mapping[str, NDArray[Any]], drawn: Sequence[Html]
+    ) -> str | None:
+        """Write the page of a person, and say where it is."""
+        make_folder(self._folder)
+        write_own_page(
+            person_page(one.id, self._about, images, one.maps, drawn), one.id, self._folder
+        )
+        return own_page(one.id, self._folder)
 
     def write(
         self,

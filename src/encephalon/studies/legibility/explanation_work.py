@@ -106,7 +106,7 @@ class _Work:
     ) -> None:
         self.predictor, self.explainer, self.result = predictor, explainer, result
         self.overwrite = overwrite
-        self.page = ExplanationPage(predictor.describe(), explainer)
+        self.page = ExplanationPage(predictor.describe(), explainer, result.folder)
         kinds = {
             name: OutputKind("", extension=".nii.gz" if source.kind == "image" else ".npy")
             for name, source in predictor.cohort.sources.items()
