@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from encephalon.reports.blocks import facts
 from encephalon.reports.format import Html, tag
 from encephalon.reports.images import AMBER, SKY
 from encephalon.reports.page import Page
-from encephalon.reports.viewer import HINT, ViewedImage, ViewedLabel, volume_viewer
+from encephalon.reports.viewer import BODY, HINT, ViewedImage, ViewedLabel, volume_viewer
 from encephalon.transforms.template import mni_grid
 
 __all__ = ["person_page"]
@@ -26,6 +27,7 @@ _LABELS = (
     ViewedLabel(_RAISES, "raises the answer", AMBER),
     ViewedLabel(_LOWERS, "lowers the answer", SKY),
 )
+_AXES = replace(BODY, outside="neither")
 _HOW = (
     f"{HINT} Laid over is where the map has more than {SHOWN:.0%} of its extreme: amber raises the "
     "answer, blue lowers it. The map itself is the second image."
@@ -63,8 +65,9 @@ def person_page(
             ViewedImage("Map", values, window=(-most, most)),
         ]
         mask = over if labels else None
-        viewer = volume_viewer(shown, mni_grid(len(values)).affine, mask, labels)
+        viewer = volume_viewer(shown, mni_grid(len(values)).affine, mask, labels, _AXES)
         page.section(source, tag("p", _HOW, class_="soft"), viewer)
-    page.section("Pictures", *pictures)
+    if pictures:
+        page.section("Pictures", *pictures)
     back = tag("a", "Everybody", href="../report.html")
     return page.section("Origin", facts({"Batch": back}), model_facts(about))
