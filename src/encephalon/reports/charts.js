@@ -10,11 +10,11 @@
   function marksOf(chart) {
     const up = chart.dataset.of,
       across = chart.dataset.across,
+      titles = chart.querySelectorAll("title"),
       marks = [];
-    for (const title of chart.querySelectorAll("title")) {
+    for (const title of titles) {
       const one = title.parentNode,
         words = title.textContent;
-      title.remove(); // or the browser would show it beside ours
       if (one.dataset.values === undefined) {
         const { x, y, width, height } = one.getBBox();
         marks.push({ one, x, y, width, height, said: words });
@@ -28,6 +28,8 @@
         marks.push({ one, x, y, width: 0, height: 0, said: `${words}: ${across} ${a}, ${up} ${b}`, point: true });
       }
     }
+    // The browser would show them beside ours; one by one, each would be a layout of the page.
+    for (const title of titles) title.remove();
     return marks;
   }
 
