@@ -121,12 +121,13 @@ def test_images_to_check_come_first_and_the_least_certain_before_the_rest() -> N
 
 
 def test_lights_have_a_shape_beside_their_colour() -> None:
-    """Who sees no colours still tells green, amber and red apart."""
+    """Who sees no colours still tells green, amber and red apart, and reads what they stand for."""
     report = batch_report(ABOUT)
     for name, aged in (("a", 0.1), ("b", 0.5), ("c", 0.9)):
         report.add(row(name, aged))
     page = report.page().render()
-    for shape, word in (("●", "Green"), ("▲", "Amber"), ("■", "Red")):
+    assert "green is surely Young, red surely Aged, amber undecided" in page
+    for shape, word in (("●", "Green: Young"), ("▲", "Amber: undecided"), ("■", "Red: Aged")):
         assert f'<span aria-hidden="true">{shape}</span>{word}' in page
 
 
