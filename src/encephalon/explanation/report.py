@@ -146,16 +146,12 @@ class ExplanationPage:
             shown.append(StatCard(empty, "empty maps", "nothing speaks for the class", "check"))
         cards = [(_card(*entry[1:]), _kinds(entry[1])) for entry in entries]
         volumes = any("slice" in row for _, row, _ in entries)
+        hint = paragraph(_HINT + _SLICE_HINT * volumes), HEAT_KEY
         sections = {
             "Is it where the answer lies?": result.location and location_block(result.location),
             "Does it depend on what was learnt?": result.sanity and sanity_block(result.sanity),
             "What else decides?": result.importance and importance_block(result.importance),
-            "Images": cards
-            and [
-                paragraph(_HINT + _SLICE_HINT * volumes),
-                HEAT_KEY,
-                chosen_grid(cards, "images"),
-            ],
+            "Images": [*hint, chosen_grid(cards, "images")] if cards else [],
         }
         how = {"Method": "Grad-CAM (Selvaraju et al. 2017)", "Layer": self._layer}
         fill_page(page, result, shown, sections, model_facts(self._about, how))

@@ -38,13 +38,13 @@ def agreement_chart(
     zero = f"{up.at(0.0):.1f}"
     drawn.append(tag("line", class_="axis zero", y1=zero, y2=zero, **ends))
     heights = _spread([up.at(value) for value in lines.values()])
-    for (name, value), height in zip(lines.items(), heights, strict=True):
-        told, y = f"{name} {format_decimals(value, decimals)}", f"{up.at(value):.1f}"
+    for (name, level), height in zip(lines.items(), heights, strict=True):
+        told, at = f"{name} {format_decimals(level, decimals)}", f"{up.at(level):.1f}"
         kind = "curve series-0" if name == "bias" else "guide"
-        line = tag("line", tag("title", told), class_=kind, y1=y, y2=y, **ends)
+        line = tag("line", tag("title", told), class_=kind, y1=at, y2=at, **ends)
         drawn += [line, tag("text", told, x=_RIGHT + _BESIDE, y=f"{height + 4:.1f}")]
-    for name, x, y in zip(names, agreement.means, agreement.differences, strict=True):
-        told = f"{name}: mean {format_decimals(x, decimals)}, difference "
+    for each, x, y in zip(names, agreement.means, agreement.differences, strict=True):
+        told = f"{each}: mean {format_decimals(x, decimals)}, difference "
         drawn.append(mark(across.at(x), up.at(y), f"{told}{format_decimals(y, decimals)}"))
     return svg_chart(join(*drawn), _BOTTOM + _BELOW, y_title, _WIDTH)
 

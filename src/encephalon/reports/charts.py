@@ -100,20 +100,20 @@ def dot_chart(groups: Sequence[DotGroup], title: str) -> Html:
             if isfinite(value)
         ]
         level = y + 9 if any(map(isfinite, group.values)) else y  # below the dots, if there are any
-        drawn.append(_span(axis, group.interval, level, group.label))
+        drawn += _span(axis, group.interval, level, group.label)
     return svg_chart(join(*drawn), bottom + _BOTTOM, title, width)
 
 
-def _span(axis: Axis, interval: Interval | None, y: float, name: str) -> Html | None:
-    """A value as a line across the axis, and the ends of its interval as one along it."""
+def _span(axis: Axis, interval: Interval | None, y: float, name: str) -> list[Html]:
+    """A value as a line across the axis, and its interval as one along it; nothing for none."""
     if interval is None or not (ends := [_px(axis.at(end)) for end in _ends(interval)]):
-        return None
+        return []
     lines = [tag("title", f"{name}: {format_estimate(interval)}")]
     if len(ends) == 3:
         along = {"x1": ends[1], "x2": ends[2], "y1": _px(y), "y2": _px(y)}
         lines.append(tag("line", class_="span", **along))
     across = {"x1": ends[0], "x2": ends[0], "y1": _px(y - 5), "y2": _px(y + 5)}
-    return tag("g", *lines, tag("line", class_="middle", **across))
+    return [tag("g", *lines, tag("line", class_="middle", **across))]
 
 
 def bar_chart(values: Mapping[str, float], title: str) -> Html:

@@ -131,10 +131,12 @@ def _cards(
 
 def _notes(rows: Sequence[Row], about: Mapping[str, Any]) -> list[Html]:
     notes = []
-    if any(row.get("light") for row in rows) and len(classes := about.get("classes") or ()) == 2:
+    classes = tuple(map(str, about.get("classes") or ()))
+    if any(row.get("light") for row in rows) and len(classes) == 2:
+        negative, positive = classes
         words = (
-            f"Lights stand for classes, and not for quality: green is surely {classes[0]}, red "
-            f"surely {classes[1]}, amber undecided."
+            f"Lights stand for classes, and not for quality: green is surely {negative}, red "
+            f"surely {positive}, amber undecided."
         )
         notes.append(note(words))
     if (about.get("model") or {}).get("mode") == "published":
