@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from encephalon import api
 from encephalon.errors import ModelError
 from encephalon.io.text import read_records, write_records
 from encephalon.studies.microtomography.leaderboard import published_scores
+from encephalon.studies.microtomography.whole import map_tile
 from tests.studies.microtomography.tiny_tiles import QUICK, scored, train, write_table
 
 torch = pytest.importorskip("torch")
@@ -20,6 +24,7 @@ from encephalon.models.folder import open_model  # noqa: E402
 from encephalon.models.published import open_published  # noqa: E402
 from encephalon.networks.registry import build_network  # noqa: E402
 from encephalon.networks.torch_runtime import load_network  # noqa: E402
+from tests.networks.reference import lively  # noqa: E402
 from tests.studies.microtomography import mtneuro_files as files  # noqa: E402
 
 
@@ -105,6 +110,27 @@ def test_the_networks_of_two_libraries_tell_structures_by_the_name_of_the_paper(
     assert (summary["mode"], summary["network"]) == ("published", known_as)
     assert list(summary["structures"]) == ["background", "vessel", "cell", "axon"]
     assert ("structure", "f1", known_as) in published_scores()
+
+
+def test_a_published_tile_of_a_volume_is_seen_whole(tmp_path: Path) -> None:
+    """As published, and not in parts of 128 voxels, beyond which such a network looks."""
+    network: Any = build_network("published-highresnet", {"width": 2})
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    state = {name: torch.from_numpy(value) for name, value in lively(shapes).items()}
+    torch.save(state, tmp_path / "own.pt")
+    model: Any = api.load_model(tmp_path / "own.pt", device="cpu", threads=1).predictor
+    inner, shown = model.runtime, []
+
+    def run(tiles: Any) -> Any:
+        shown.append(tiles.shape)
+        return inner.run(tiles)
+
+    tile = np.random.default_rng(0).normal(size=(8, 32, 256)).astype(np.float32)
+    labels = map_tile(replace(model, runtime=SimpleNamespace(run=run)), tile)
+    assert shown == [(1, 1, 8, 32, 256)]
+    with torch.inference_mode():
+        logits = model.torch_network()(torch.from_numpy(tile[None, None]))
+    np.testing.assert_array_equal(labels, logits[0].argmax(dim=0).numpy())
 
 
 def test_weights_of_other_classes_are_refused(tmp_path: Path) -> None:

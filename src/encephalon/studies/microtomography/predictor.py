@@ -63,8 +63,8 @@ Float = NDArray[np.float32]
 
 #: Voxels of one sample that are read whole; larger volumes are worked on block by block.
 LARGEST = 512 * 1024**2
-#: Slices that the published networks of volumes learnt from (spec mtneuro, section 2).
-PUBLISHED_DEPTH = 8
+#: What the published networks of structures learnt from, of volumes (spec mtneuro, section 2).
+PUBLISHED_TILE = (8, 256, 256)
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,7 +333,7 @@ def _learnt(model: OpenModel, settings: MicrotomographySettings) -> dict[str, An
     """The "tile" (z, y, x), "spacing" and "depth" (slices) of what a model learnt from."""
     files = model.files
     known = files.description.preprocessing if isinstance(files, ModelFolder) else {}
-    tile = known.get("tile", [PUBLISHED_DEPTH])
+    tile = known.get("tile", PUBLISHED_TILE[: 3 if settings.target == "structure" else 1])
     crops = [one.depth for one in settings.augmentation if one.name == "slice-crop"]
     return {"spacing": None, **known, "tile": tile, "depth": min([int(tile[0]), *crops])}
 

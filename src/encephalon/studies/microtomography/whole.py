@@ -125,13 +125,15 @@ class _Whole:
     labels: Mapping[int, Label]
 
 
-def make_grid(shape: Size, depth: int, blend: bool = False) -> TileGrid:
+def make_grid(shape: Size, depth: int, blend: bool = False, wider: int = 1) -> TileGrid:
     """The tiles in which a network that learnt from `depth` slices at once is shown a volume.
 
     It sees as many, of which the middle half counts. Of eight slices a U-Net of four levels leaves
     one, so that its deepest kernels have never met a neighbour, and of more slices make nonsense.
+    Tiles are `wider` times as wide as usual.
     """
     tile, halo, multiple = TILES[depth == 0]
+    tile *= wider
     seen = max(1, depth)
     margin = seen // 4 if seen < shape[0] else 0
     return TileGrid(
@@ -240,13 +242,19 @@ def label_volume(
     return Labelled(made, percent)
 
 
+def _wider(teller: Teller) -> int:
+    """How many times as wide as usual tiles are, so that none is smaller than what taught it."""
+    usual = TILES[teller.depth == 0][0]
+    return max(1, -(-(teller.options.tile or 0) // usual))
+
+
 def _plan(teller: Teller, volume: Volume, structures: bool, shown: str) -> _Whole:
     flat = teller.depth == 0
-    if shown:
-        return _Whole(volume.shape, BLOCKS[flat], CHUNKS, (1, 1, 1), {})
-    if structures:
-        labels = {n: Label(name, class_colour(n)) for n, name in enumerate(teller.classes)}
-        return _Whole(volume.shape, BLOCKS[flat], CHUNKS, (1, 1, 1), labels)
+    if shown or structures:
+        z, y, x = BLOCKS[flat]
+        block = (z, y * _wider(teller), x * _wider(teller))
+        named = {n: Label(name, class_colour(n)) for n, name in enumerate(teller.classes)}
+        return _Whole(volume.shape, block, CHUNKS, (1, 1, 1), {} if shown else named)
     scale = _scale(teller)
     shape = _coarse(volume.shape, scale)
     if min(shape) < 1:
@@ -309,7 +317,7 @@ def _start(
         return normalised(scaled(voxels, intensity, voxels), intensity)
 
     if structures:
-        grid = make_grid(volume.shape, teller.depth, teller.options.blend)
+        grid = make_grid(volume.shape, teller.depth, teller.options.blend, _wider(teller))
         predict, decide = _asked(teller, shown)
         return partial(read_box, read, prepare, predict, grid, decide=decide)
     return partial(_regions, teller, read, prepare)
@@ -318,7 +326,7 @@ def _start(
 def map_tile(teller: Teller, image: Float, shown: str = "") -> NDArray[np.uint8]:
     """The number of the class of each voxel of a tile (z, y, x), or the map `shown`."""
     z, y, x = image.shape
-    grid = make_grid((z, y, x), teller.depth, teller.options.blend)
+    grid = make_grid((z, y, x), teller.depth, teller.options.blend, _wider(teller))
     predict, decide = _asked(teller, shown)
     box: Box = ((0, z), (0, y), (0, x))
     _, made = read_box(lambda one: image[box_slices(one)], np.asarray, predict, grid, box, decide)
