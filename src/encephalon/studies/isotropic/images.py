@@ -74,8 +74,8 @@ FULL_ERROR = 0.2
 _ACROSS, _CASE_WIDTH = {"axial": 0, "coronal": 0, "sagittal": 1}, 1100
 # Width of a thumbnail, pixels.
 _SMALL = 210
-# Width and height of a scale, and of the words at its ends, pixels.
-_BAR, _WORDS = (360, 18), ((90, 20), (160, 20))
+# Width at the most and height of a scale, and those of the words at its ends, pixels.
+_BAR, _WORDS = (360, 18), ((80, 20), (140, 20))
 
 
 def orthogonal_slices(problem: Problem) -> OrthogonalSlices:
@@ -175,11 +175,12 @@ class ScanFigures:
             return None
         top = LARGE_DEVIATION * self._width
         planes = [255.0 / top * plane for plane in self._planes.of(self.estimate.deviation)]
-        levels = draw([self._planes.panels(planes, letters=False), _scale_bar("", "")], "").base
+        bare = self._planes.panels(planes, letters=False)
+        levels = draw([bare, _scale_bar("", "", bare)], "").base
         rows, columns = levels.shape
         layer = heat(levels / np.float32(255), (columns, rows), "uncertainty", 1.0)
         dark = [np.zeros_like(plane) for plane in planes]
-        scale = _scale_bar("0", f"{format_number(top, 3)} or more")
+        scale = _scale_bar("0", f"{format_number(top, 3)} or more", bare)
         base = draw([self._planes.panels(dark), scale], "").base
         words = (
             "Standard deviation of the error, in the units of the image; the lightest yellow is "
@@ -199,7 +200,8 @@ class ScanFigures:
             f"grey is no difference; all in all they differ by {self.metrics.consistency:.2%}."
         )
         ends = format_number(limit, 2)
-        rows = [self._planes.panels(grey), _scale_bar(f"-{ends}", f"+{ends}")]
+        panels = self._planes.panels(grey)
+        rows = [panels, _scale_bar(f"-{ends}", f"+{ends}", panels)]
         picture = draw(rows, f"Residual of the slices, {_SIDES}")
         return Figure("residual", "What the slices contradict", picture, words)
 
@@ -299,12 +301,14 @@ def case_picture(case: SimulatedCase, before: Estimate, after: Estimate) -> Pict
     return draw([[view.panel(plane, each, letters=False) for each in grey]], words)
 
 
-def _scale_bar(low: str, high: str) -> list[Panel]:
-    """A bar from 0 to 255 between two numbers: the row below the planes."""
+def _scale_bar(low: str, high: str, planes: Sequence[Panel]) -> list[Panel]:
+    """A bar from 0 to 255 between two numbers: the row below the planes, no wider than they are."""
+    beside = sum(width + GAP for width, _ in _WORDS)
+    room = sum(each.size[0] + GAP for each in planes) - GAP - beside
     dark, ramp = np.zeros((1, 1), np.float32), np.linspace(0, 255, 64, dtype=np.float32)[None]
     return [
         Panel(dark, (), _WORDS[0], ("", low)),
-        Panel(ramp, (), _BAR),
+        Panel(ramp, (), (min(_BAR[0], max(1, room)), _BAR[1])),
         Panel(dark, (), _WORDS[1], (high, "")),
     ]
 
