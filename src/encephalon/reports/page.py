@@ -24,7 +24,7 @@ from encephalon.io.atomic import refuse_existing, write_text
 from encephalon.io.files import opened
 from encephalon.reports.blocks import StatCard, facts, figure, grid, stat_cards, table
 from encephalon.reports.charts import Series, line_chart
-from encephalon.reports.format import Html, tag
+from encephalon.reports.format import Html, capitalised, tag
 from encephalon.reports.images import Colour
 
 __all__ = ["Legend", "Page", "batch_of", "curve_charts", "training_page"]
@@ -197,7 +197,7 @@ def curve_charts(
             if any(column in row for row in rows)
         ]
         if series:
-            charts.append(figure(line_chart(series, "epoch", title, whole=True)))
+            charts.append(figure(line_chart(series, "epoch", capitalised(title), whole=True)))
     return charts
 
 
@@ -227,10 +227,10 @@ def _charts(history: Sequence[Mapping[str, float]]) -> list[Html]:
         part, _, rest = name.partition("_")
         metric = rest if part in _PARTS and rest else name
         values = [row.get(name, float("nan")) for row in history]
-        curve = Series(_PARTS.get(part, _label(name)), epochs, values)
+        curve = Series(_PARTS.get(part, capitalised(_label(name))), epochs, values)
         charts.setdefault(metric, []).append(curve)
     return [
-        figure(line_chart(series, "epoch", _label(metric), whole=True))
+        figure(line_chart(series, "epoch", capitalised(_label(metric)), whole=True))
         for metric, series in charts.items()
     ]
 
