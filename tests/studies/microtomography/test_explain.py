@@ -95,7 +95,7 @@ def model(dims: int) -> Any:
         depth=0 if dims == 2 else 8,
         trained={},
         again=lambda: predictor,
-        network=lambda: network,
+        torch_network=lambda: network,
     )
     columns = Columns(target="region", target_kind=("dark", "bright"))
     return SimpleNamespace(predictor=predictor, columns=columns, name="by-hand")
