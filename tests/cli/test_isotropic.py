@@ -48,12 +48,14 @@ def test_the_t1w_of_one_scan_is_given_by_name(run: Run, study: Path, tmp_path: P
     """`--t1w` and `--t1` are for a single scan; --fast leaves the network out."""
     scan = study / "sub-01" / "anat" / "sub-01_T2w.nii.gz"
     t1w = study / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
-    flags = ("--registration", "none", "--save", "t2w", "--spacing", "2")
+    flags = ("--registration", "none", "--save", "t2w,transform", "--spacing", "2")
     words = ("predict", "isotropic", scan, "--t1w", t1w, "-o", tmp_path / "one", "--fast")
     result = run(*words, *flags)
     assert result.code == 0, result.err
     about = json.loads((tmp_path / "one" / "sub-01_T2w_t2w.json").read_text("utf-8"))
     assert (about["Settings"]["method"], "fast" in about["Settings"]) == ("guided", False)
+    moved = (tmp_path / "one" / "sub-01_T2w_transform.tfm").read_text("utf-8")
+    assert "Parameters: 1 0 0 0 1 0 0 0 1 0 0 0" in moved
     result = run(*words, "--method", "network")
     assert (result.code, "fast leaves the network out" in result.err) == (2, True)
     assert (tmp_path / "one" / "sub-01_T2w_t2w.nii.gz").exists()

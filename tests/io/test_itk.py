@@ -19,6 +19,7 @@ from encephalon.errors import (
 )
 from encephalon.geometry.affine import Affine
 from encephalon.io.image import Image
+from encephalon.io.itk import write_transform
 from encephalon.io.reading import read_image, write_image
 
 SUFFIXES = (".nrrd", ".mha")
@@ -213,3 +214,14 @@ def test_a_space_that_is_no_way_of_axes_is_taken_with_a_warning(tmp_path: Path) 
     fields = ("dimension: 3", "sizes: 2 3 4", "space: scanner-xyz")
     place = ("space directions: (1,0,0) (0,1,0) (0,0,1)", "space origin: (0,0,0)")
     assert "LPS assumed" in read_image(nrrd(tmp_path / "a.nrrd", *fields, *place)).warnings[0]
+
+
+def test_a_transform_takes_points_of_itk_where_the_matrix_takes_ours(tmp_path: Path) -> None:
+    """ITK counts towards the left and the back."""
+    matrix = np.array([[0.8, -0.6, 0, 3], [0.6, 0.8, 0, -5], [0, 0, 1, 7], [0, 0, 0, 1.0]])
+    write_transform(matrix, tmp_path / "moved.tfm")
+    read = sitk.ReadTransform(str(tmp_path / "moved.tfm"))
+    point, lps = np.array([10.0, 20.0, 30.0]), np.array([-1.0, -1.0, 1.0])
+    expected = matrix[:3, :3] @ point + matrix[:3, 3]
+    found = np.array(read.TransformPoint((lps * point).tolist())) * lps
+    np.testing.assert_allclose(found, expected)

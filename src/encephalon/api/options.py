@@ -15,7 +15,7 @@ from encephalon.inference.workers import Workers
 
 Plane = Literal["axial", "coronal", "sagittal"]
 ExtractionImage = Literal["mask", "brain", "distance", "probability", "variance", "entropy"]
-IsotropicImage = Literal["t2w", "uncertainty", "t1w"]
+IsotropicImage = Literal["t2w", "uncertainty", "t1w", "transform"]
 MicrotomographyImage = Literal["structures", "regions", "variance", "entropy"]
 
 ExtractionModel = Literal["brain-extraction"]
@@ -142,7 +142,7 @@ class IsotropicOptions(_Isotropic, Loading, total=False):
     series        which DICOM series of a folder, or which volume of one ("3:2")
     batch_size    tiles that the network sees at once
     half          computes in half precision, by torch
-    save          images to write: t2w, uncertainty, t1w
+    save          images to write: t2w, uncertainty, t1w, and the transform of the T1w
     """
 
     save: str | Sequence[IsotropicImage]

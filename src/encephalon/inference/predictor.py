@@ -134,11 +134,17 @@ class OutputImage:
 
         Raises UsageError for an image that is not on a grid in mm, and what `io.write_image` does.
         """
+        from encephalon.io.atomic import atomic_path, refuse_existing
         from encephalon.io.reading import write_image
 
-        if self.like is None:
+        if self.writer is None and self.like is not None:
+            return write_image(self.data, path, self.like, overwrite)
+        if self.writer is None:
             raise UsageError("This image has no place in mm: write its data as a picture.")
-        return write_image(self.data, path, self.like, overwrite)
+        refuse_existing(path, overwrite)
+        with atomic_path(path, overwrite) as temporary:
+            self.writer(self.data, temporary)
+        return Path(path)
 
 
 @dataclass(frozen=True, repr=False)

@@ -99,6 +99,20 @@ def write(path: Path, data: NDArray[Any], like: Image) -> None:
         raise OSError(str(error).strip().splitlines()[-1]) from error
 
 
+def write_transform(matrix: NDArray[Any], path: Path) -> None:
+    """Write `matrix` (4, 4), from points of one world to those of another, RAS mm, for ITK.
+
+    The ending is .tfm. ITK, ANTs and 3D Slicer bring an image of the second world to a grid in the
+    first one by it, as it stands.
+    """
+    sitk: Any = import_module("SimpleITK")
+
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix((_LPS[:, None] * matrix[:3, :3] * _LPS).ravel().tolist())
+    transform.SetTranslation((_LPS * matrix[:3, 3]).tolist())
+    sitk.WriteTransform(transform, str(path))
+
+
 def _space(image: Any) -> str:
     """Of a NRRD; ITK calls it LPS where it knew the space, and turned the axes."""
     key = "NRRD_space"

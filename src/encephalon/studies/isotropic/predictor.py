@@ -21,6 +21,7 @@ from encephalon.inference.predictor import (
 )
 from encephalon.inference.runtimes import Runtime
 from encephalon.io.image import Image
+from encephalon.io.itk import write_transform
 from encephalon.networks.torch_runtime import TorchRuntime, load_network
 from encephalon.studies.base import OpenModel
 from encephalon.studies.isotropic.acquisition.inputs import (
@@ -67,6 +68,12 @@ KINDS = {
         "aligned",
         description="The T1w on the grid of the isotropic scan.",
         skull_stripped=False,
+    ),
+    "transform": OutputKind(
+        "xfm",
+        "T1wToT2w",
+        ".tfm",
+        description="How the T1w was moved onto the T2w: a transform of ITK, as ANTs takes it.",
     ),
 }
 
@@ -136,7 +143,7 @@ class IsotropicPredictor(NetworkPredictor[PredictOptions]):
             acquisition=loaded.facts(self.options),
             registration=_registration_facts(registration) if registration else {},
         )
-        images = self._images(loaded.images[0], problem, estimate, pictures.guide)
+        images = self._images(loaded.images[0], problem, estimate, registration)
         return Prediction(images, values(metrics), check_quality(metrics), pictures)
 
     def reconstruct(self, problem: Problem) -> Estimate:
@@ -149,12 +156,16 @@ class IsotropicPredictor(NetworkPredictor[PredictOptions]):
         return estimate
 
     def _images(
-        self, scan: Image, problem: Problem, estimate: Estimate, guide: Float | None
+        self, scan: Image, problem: Problem, estimate: Estimate, moved: Registration | None
     ) -> dict[str, OutputImage]:
         place, images = problem.native_grid.affine, {}
-        found = {"t2w": estimate.image, "uncertainty": estimate.deviation, "t1w": guide}
+        found = {"t2w": estimate.image, "uncertainty": estimate.deviation}
+        found["t1w"] = moved.guide if moved else None
         for key, kind in self.outputs.items():
-            if (volume := found[key]) is not None:
+            if key == "transform" and moved:
+                matrix, names = moved.matrix.matrix, (kind.desc, kind.suffix)
+                images[key] = OutputImage(matrix, None, *names, writer=write_transform)
+            elif (volume := found.get(key)) is not None:
                 data = problem.native(volume)
                 like = Image(data, place, scan.source, scan.header)
                 images[key] = OutputImage(data, like, kind.desc, kind.suffix)

@@ -47,7 +47,12 @@ GUESS = (
 )
 #: The pictures that the page of the batch shows; that of the scan has all.
 _PICTURED = ("before", "after")
-_OUTPUTS = {"t2w": "Image", "uncertainty": "Uncertainty", "t1w": "Aligned T1w"}
+_OUTPUTS = {
+    "t2w": "Image",
+    "uncertainty": "Uncertainty",
+    "t1w": "Aligned T1w",
+    "transform": "Transform of the T1w",
+}
 _GUIDES = {"used": "used", "absent": "none", "untrusted": "left out"}
 
 

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 Plane = Literal["axial", "coronal", "sagittal"]
-Saved = Literal["t2w", "uncertainty", "t1w"]
+Saved = Literal["t2w", "uncertainty", "t1w", "transform"]
 Stress = Literal["wrong", "misaligned", "missing", "lesion"]
 #: What a row says where nothing was made worse.
 NORMAL = "normal"
@@ -125,7 +125,8 @@ class PredictOptions(NetworkOptions):
     ] = "rigid"
     series: Annotated[str | None, SERIES] = Field(default=None, coerce_numbers_to_str=True)
     save: Annotated[
-        tuple[Saved, ...], Flag("--save", "Images to write: t2w,uncertainty,t1w.", "KINDS")
+        tuple[Saved, ...],
+        Flag("--save", "Images to write: t2w,uncertainty,t1w,transform.", "KINDS"),
     ] = ("t2w", "uncertainty")
 
     @model_validator(mode="before")
