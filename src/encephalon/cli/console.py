@@ -56,7 +56,7 @@ class Console:
     as_json: AsJson = False
     log_file: Annotated[
         Path | None,
-        Option("--log-file", help="Also keep what is said, with times.", metavar="FILE"),
+        Option("--log-file", help="Also write the messages to a file, with times.", metavar="FILE"),
     ] = None
 
     def __post_init__(self) -> None:

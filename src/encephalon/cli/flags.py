@@ -123,7 +123,7 @@ Device = Annotated[
 _THREADS = "CPU threads; all cores by default."
 Threads = Annotated[int | None, Option("--threads", help=_THREADS, min=1, metavar="N")]
 Overwrite = Annotated[bool, Option("--overwrite", help="Replace results that exist.")]
-Offline = Annotated[bool, Option("--offline", help="Never touch the network.")]
+Offline = Annotated[bool, Option("--offline", help="Never use the network.")]
 Mirror = Annotated[
     str | None,
     Option("--mirror", help="Address or folder that has the file.", metavar="PLACE"),
@@ -214,7 +214,7 @@ class Running:
 
 @dataclass(frozen=True)
 class BidsRunning(Running):
-    """The same in the words that BIDS-Apps have for threads, and what they take in vain here."""
+    """The same in the words of BIDS-Apps for threads, and what others of these need."""
 
     threads: Annotated[
         int | None,
@@ -227,14 +227,20 @@ class BidsRunning(Running):
     ] = None
     work_dir: Annotated[
         Path | None,
-        Option("-w", "--work-dir", help="Taken and not needed: nothing is kept.", metavar="PLACE"),
+        Option(
+            "-w",
+            "--work-dir",
+            help="Accepted, and not needed: no working files are kept.",
+            metavar="PLACE",
+        ),
     ] = None
     skip_bids_validation: Annotated[
-        bool, Option("--skip-bids-validation", help="Taken and not needed: nothing validates.")
+        bool,
+        Option("--skip-bids-validation", help="Accepted, and not needed: nothing is validated."),
     ] = False
     untracked: Annotated[
         bool,
-        Option(*("--notrack", "--no-sub"), help="Taken and not needed: nothing is ever sent."),
+        Option(*("--notrack", "--no-sub"), help="Accepted, and not needed: nothing is ever sent."),
     ] = False
 
 
@@ -246,13 +252,14 @@ class Chosen:
         str | None,
         Option(
             "--pattern",
-            help="Which of a folder, such as '*T1w.nii.gz'; '**/*' looks into sub-folders too.",
+            help="Only files of a folder that match, such as '*T1w.nii.gz'; '**/*' also searches "
+            "sub-folders.",
             metavar="GLOB",
         ),
     ] = None
     suffix: Annotated[
         str | None,
-        Option("--suffix", help="BIDS: kinds of image, such as T1w,FLAIR.", metavar="KINDS"),
+        Option("--suffix", help="BIDS: only these suffixes, such as T1w,FLAIR.", metavar="KINDS"),
     ] = None
     participant_label: Annotated[
         str | None,
@@ -301,7 +308,7 @@ class Joined:
         Path | None,
         Option(
             *("--t1w", "--t1"),
-            help="The T1w of the same person, for one T2w as INPUT [isotropic].",
+            help="The T1w of the same subject, for one T2w as INPUT [isotropic].",
             metavar="FILE",
         ),
     ] = None
@@ -309,7 +316,7 @@ class Joined:
         list[Path] | None,
         Option(
             "--stack",
-            help="A further T2w of INPUT's person, cut in another plane; up to two [isotropic].",
+            help="A further T2w of the same subject in another plane; up to two [isotropic].",
             metavar="FILE",
         ),
     ] = None
@@ -317,8 +324,8 @@ class Joined:
         list[str] | None,
         Option(
             "--source",
-            help="A file of INPUT's person by what it is, such as flair=FLAIR.nii.gz; may be "
-            "repeated, and do without INPUT [legibility].",
+            help="A file of the subject by what it is, such as flair=FLAIR.nii.gz; may be "
+            "repeated, and INPUT left out [legibility].",
             metavar="NAME=FILE",
         ),
     ] = None
@@ -326,7 +333,7 @@ class Joined:
         list[str] | None,
         Option(
             "--value",
-            help="What a table would say of INPUT's person, such as age=34; may be repeated "
+            help="What a table would say of the subject, such as age=34; may be repeated "
             "[legibility].",
             metavar="COLUMN=CELL",
         ),

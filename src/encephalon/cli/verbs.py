@@ -199,14 +199,22 @@ def _help(found: Sequence[Found]) -> str:
         text, value = flag.help, field.get_default(call_default_factory=True)
         has_default = value is not None and value is not False and value not in ((), {})
         if has_default and not study and not field.is_required():
-            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            text += f"  [default: {shown}]"
+            text += f"  [default: {_shown(value, flag)}]"
         meant.setdefault(text, []).append(study)
     # Before the stop, so that it is seen which of several sentences is whose.
     return " ".join(
         f"{text.removesuffix('.')} [{', '.join(dict.fromkeys(names))}]." if any(names) else text
         for text, names in meant.items()
     )
+
+
+def _shown(value: Any, flag: Flag) -> str:
+    """A default as one would type it."""
+    if value is True:
+        return flag.names.partition("/")[0].lstrip("-")
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _pairs(name: str) -> Callable[[list[str] | None], list[tuple[str, Any]]]:

@@ -43,7 +43,7 @@ class Workers(Section):
 
     jobs: Annotated[
         int,
-        Flag("-j --jobs", "How many at the same time; with a queue, as so many of its jobs.", "N"),
+        Flag("-j --jobs", "How many at the same time; with a queue, the number of jobs.", "N"),
     ] = Field(default=1, ge=1)
     scheduler: Annotated[
         str | None,
@@ -56,7 +56,7 @@ class Workers(Section):
         dict[str, Any],
         Flag(
             "--queue-option",
-            "What a job of the queue asks for, such as memory=16GB; may be repeated.",
+            "What a job asks the queue for, such as memory=16GB; may be repeated.",
             "KEY=VALUE",
         ),
     ] = Field(default_factory=dict)
@@ -65,7 +65,7 @@ class Workers(Section):
         Flag("--gpu-share", "Part of a GPU that each takes, such as 0.5: two at a time.", "SHARE"),
     ] = Field(default=None, gt=0, le=1)
     retries: Annotated[
-        int, Flag("--retries", "Further tries of what failed by chance or lost its worker.", "N")
+        int, Flag("--retries", "How often to retry what failed by chance or lost its worker.", "N")
     ] = Field(default=2, ge=0)
 
     @model_validator(mode="after")
@@ -124,7 +124,11 @@ class SampleWorkers(Workers):
 
     jobs: Annotated[
         int,
-        Flag("-j --jobs --workers", "Samples at the same time; with a queue, its jobs.", "N"),
+        Flag(
+            "-j --jobs --workers",
+            "Samples done at the same time; with a queue, the number of jobs.",
+            "N",
+        ),
     ] = Field(default=1, ge=1)
 
 

@@ -138,7 +138,10 @@ class PredictOptions(Section):
     ] = True
     fast: Annotated[
         bool,
-        Flag("--fast --disable-tta", "Predict once, not mirrored and turned too: fewer checks."),
+        Flag(
+            "--fast --disable-tta",
+            "Predict once, not mirrored and turned too (no test-time augmentation): fewer checks.",
+        ),
     ] = False
     series: Annotated[str | None, SERIES] = Field(default=None, coerce_numbers_to_str=True)
     save: Annotated[tuple[Output, ...], SAVE] = ("mask",)

@@ -26,18 +26,22 @@ class SliceOptions(Section):
     output: Annotated[Path, OUTPUT]
     axis: Annotated[
         tuple[str, ...],
-        Flag("--slice-plane --axis", "Planes: axial, coronal, sagittal; or i, j, k.", "AXES"),
+        Flag(
+            "--slice-plane --axis",
+            "Slice planes: axial, coronal, sagittal; or i, j, k.",
+            "AXES",
+        ),
     ] = ("axial",)
     thickness: Annotated[
         tuple[float, ...],
-        Flag("--slice-thickness --thickness", "Of the slices, such as 2,3.3,5.", "MM"),
+        Flag("--slice-thickness --thickness", "Slice thickness, such as 2,3.3,5.", "MM"),
     ] = ()
-    gap: Annotated[float, Flag("--slice-gap --gap", "Between slices.", "MM")] = 0.0
+    gap: Annotated[float, Flag("--slice-gap --gap", "Gap between slices.", "MM")] = 0.0
     profile: Annotated[
         str,
         Flag(
             "--slice-profile --profile",
-            "box, gaussian, or a text file of two columns, offset in mm and sensitivity.",
+            "Slice profile: box, gaussian, or a text file of offset in mm and sensitivity.",
             "NAME",
         ),
     ] = "box"
@@ -74,10 +78,15 @@ class PhantomOptions(Section):
         bool, Flag("--infants", "Small heads whose white matter is not myelinated yet.")
     ] = False
     axis: Annotated[
-        str, Flag("--slice-plane --axis", "Planes: axial, coronal, sagittal; or i, j, k.", "AXES")
+        str,
+        Flag(
+            "--slice-plane --axis",
+            "Slice planes: axial, coronal, sagittal; or i, j, k.",
+            "AXES",
+        ),
     ] = "axial"
     thickness: Annotated[
-        float, Flag("--slice-thickness --thickness", "Of the T2w's slices.", "MM")
+        float, Flag("--slice-thickness --thickness", "Slice thickness of the T2w.", "MM")
     ] = 4.0
     seed: Annotated[int, SEED] = Field(default=0, ge=0, lt=2**32)
     overwrite: Annotated[bool, OVERWRITE] = False

@@ -89,25 +89,27 @@ class PredictOptions(NetworkOptions):
     ] = Field(default=False, exclude=True)  # what is kept of it is the method
     spacing: Annotated[
         float | None,
-        Flag("--spacing", "Voxel edge of the result, mm; the T2w's in-plane one by default.", "MM"),
+        Flag("--spacing", "Voxel size of the result, mm; by default that of a slice.", "MM"),
     ] = Field(default=None, gt=0.2, le=3)
     thickness: Annotated[
         float | None,
         Flag(
             "--slice-thickness --thickness",
-            "Of the slices, mm; where the header does not tell.",
+            "Slice thickness, mm, where the header does not give it.",
             "MM",
         ),
     ] = Field(default=None, gt=0)
     gap: Annotated[
         float | None,
-        Flag("--slice-gap --gap", "Between slices, mm; where the header does not tell.", "MM"),
+        Flag(
+            "--slice-gap --gap", "Gap between slices, mm, where the header does not give it.", "MM"
+        ),
     ] = Field(default=None, ge=0)
     axis: Annotated[
         Literal["axial", "coronal", "sagittal", "i", "j", "k"] | None,
         Flag(
             "--slice-plane --axis",
-            "Plane of the slices: axial, coronal or sagittal; or i, j or k.",
+            "Slice plane: axial, coronal or sagittal; or a voxel axis, i, j or k.",
             "PLANE",
         ),
     ] = None
@@ -115,7 +117,7 @@ class PredictOptions(NetworkOptions):
         str,
         Flag(
             "--slice-profile --profile",
-            "Sensitivity across a slice: box, gaussian, or a text file of mm and sensitivity.",
+            "Slice profile: box, gaussian, or a text file of offset in mm and sensitivity.",
             "KIND",
         ),
     ] = "box"

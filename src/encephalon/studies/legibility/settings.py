@@ -364,5 +364,9 @@ class PredictOptions(Section):
 
     use: Annotated[
         tuple[str, ...] | None,
-        Flag("--use", "Inputs that are used, between commas; all that a person has.", "NAMES"),
+        Flag(
+            "--use",
+            "Only these inputs, between commas; by default all there are.",
+            "NAMES",
+        ),
     ] = None

@@ -102,7 +102,7 @@ class PredictOptions(Section):
 
     tile: Annotated[
         int | None,
-        Flag("--tile", "Side of the tiles whose regions are told, voxels; as it learnt from."),
+        Flag("--tile", "Side of the tiles whose regions are told, voxels; as in training."),
     ] = Field(default=None, ge=8)
     blend: Annotated[
         bool, Flag("--blend", "Let the tiles of a volume fade into each other, instead of ending.")
