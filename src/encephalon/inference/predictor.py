@@ -95,6 +95,7 @@ class OutputImage:
     data          the voxels, on the grid of `like` (shape, affine): written as io.write_image does
     like          the input whose grid it has; not needed with a `writer`
     desc, suffix  what it is, as in the `OutputKind` of the same key
+    written       False keeps it out of the output folder (a report may still show it)
     may_be_empty  an all-zero mask is a failure unless this says that it is an answer
     writer        writes `data` to a path by itself: for images that are not on a grid in mm
     made          a finished folder that becomes the image, instead of `data`; it lies in a working
@@ -105,6 +106,7 @@ class OutputImage:
     like: Image | None
     desc: str | None = None
     suffix: str = "mask"
+    written: bool = True
     may_be_empty: bool = False
     writer: Callable[[NDArray[Any], Path], None] | None = None
     made: Path | None = None

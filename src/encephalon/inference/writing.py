@@ -49,11 +49,11 @@ def empty_masks(prediction: Prediction) -> list[str]:
 
 
 def images_of(planned: PlannedOutput, prediction: Prediction) -> dict[str, Path]:
-    """Where the images of a prediction go.
+    """Where the images that a prediction says to write go.
 
     Raises ValueError for one that the predictor had not announced.
     """
-    keys = list(prediction.images)
+    keys = [key for key, image in prediction.images.items() if image.written]
     for key in keys:
         if key not in planned.images:
             raise ValueError(f"The predictor made an image {key!r} that its `outputs` do not name.")

@@ -154,7 +154,10 @@ def test_distance_probability_and_brain_agree_with_the_mask() -> None:
 def test_the_distance_is_in_millimetres() -> None:
     """Walking a centimetre inwards from the border raises it by about ten."""
     image = ball_image()
-    distance = ball_predictor(save=("distance",)).predict(image).images["distance"].data
+    images = ball_predictor(save=("distance",)).predict(image).images
+    assert (images["distance"].written, images["mask"].written) == (True, False)  # but it is shown
+    assert not images["mask"].may_be_empty
+    distance = images["distance"].data
     line = distance[:, 35, 32]
     middle = len(line) // 2
     border = int(np.flatnonzero(line[:middle] > 0)[0])

@@ -141,6 +141,7 @@ def test_rotate_and_average_is_the_mean_of_both_passes() -> None:
     """The option halves the sum of the plain and the rotated probabilities."""
     scan = Image(noise(16, 16, 16), Affine.from_spacing(1.0))
     made = predictor(conform="never", rotate=True, save=["probability"]).predict(scan)
+    assert not made.images["mask"].written
     scored = steps.z_score(scan.data, "x")
     mean = (steps.blocks(squash, scored)[0] + steps.rotated_blocks(squash, scored, "x")) / 2
     np.testing.assert_allclose(made.images["probability"].data, mean, atol=1e-6)

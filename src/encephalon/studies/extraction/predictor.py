@@ -188,7 +188,7 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
             made |= {"variance": variance, "entropy": entropy(mean[None], 0)}
         kinds = self.kinds
         return {
-            key: OutputImage(data, image, kinds[key].desc, kinds[key].suffix, key in saved)
+            key: OutputImage(data, image, kinds[key].desc, kinds[key].suffix, written=key in saved)
             for key, data in made.items()
             if key in saved or key == "mask"
         }

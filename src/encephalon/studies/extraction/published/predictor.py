@@ -241,7 +241,9 @@ class PublishedPredictor(NetworkPredictor[PublishedOptions]):
             if name in outputs:
                 made[name] = self._back(maps[name], work, native, 1)
         images = {
-            key: OutputImage(data, native, kinds[key].desc, kinds[key].suffix, key in outputs)
+            key: OutputImage(
+                data, native, kinds[key].desc, kinds[key].suffix, written=key in outputs
+            )
             for key, data in made.items()
         }
         if "names" in outputs:
