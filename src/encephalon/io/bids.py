@@ -63,8 +63,8 @@ _ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)\Z")
 # Entities that raw images have and no derivative of them may have (BIDS 1.10, schema of names).
 _FOLDED = ("dir", "mod", "flip", "inv", "mt", "proc", "hemi", "nuc", "voi", "trc", "split")
 # What is written and has no name in BIDS: reports, tables, distances, standard deviations.
-_IGNORED = ("/report*", "/predictions.csv", "/group_*", "/table.csv")
-_IGNORED += ("*_dist.*", "*_T2wstd.*", "*_xfm.*")
+_OWN = ("/report*", "/predictions.csv", "/group_*", "/table.csv")
+_IGNORED = (*_OWN, "*_dist.*", "*_T2wstd.*", "*_xfm.*")
 MAKER = "Encephalon"
 _README = """# {name}
 
