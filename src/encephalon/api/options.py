@@ -26,11 +26,25 @@ MicrographModel = Literal["3btron"]
 MicrotomographyModel = Literal[
     "axon-myelin",
     "mtneuro-byol",
+    "mtneuro-fpn-3class",
+    "mtneuro-fpn-4class",
+    "mtneuro-highresnet-3class",
+    "mtneuro-highresnet-4class",
+    "mtneuro-manet-3class",
+    "mtneuro-manet-4class",
+    "mtneuro-pan-3class",
+    "mtneuro-pan-4class",
+    "mtneuro-pspnet-3class",
+    "mtneuro-pspnet-4class",
     "mtneuro-region-supervised",
     "mtneuro-unet-2d-3class",
     "mtneuro-unet-2d-4class",
     "mtneuro-unet-3d-3class",
     "mtneuro-unet-3d-4class",
+    "mtneuro-unetplusplus-3class",
+    "mtneuro-unetplusplus-4class",
+    "mtneuro-vnetlight-3class",
+    "mtneuro-vnetlight-4class",
 ]
 NamedModel = (
     ExtractionModel
