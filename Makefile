@@ -84,11 +84,8 @@ weights: $(VENV)/.dev
 	$(BIN)/python tools/label_map_table.py "$(LABELMAPS)" -o $(RUNS)/label-maps.csv
 	$(BIN)/encephalon train brain-extraction -t $(RUNS)/label-maps.csv -o $(RUNS)/brain-extraction \
 	  --resume --threads 2 $(ON_FROM_FIRST) $(QUICKLY)
-	$(BIN)/python tools/extraction_errors.py $(RUNS)/brain-extraction $(RUNS)/label-maps.csv \
-	  -o $(RUNS)/brain-extraction-errors $(if $(QUICK),--heads 12)
 	$(if $(QUICK),,$(BIN)/python tools/package_model.py $(RUNS)/brain-extraction \
-	  --card tools/cards/brain-extraction.toml \
-	  --calibration $(RUNS)/brain-extraction-errors/errors.toml)
+	  --card tools/cards/brain-extraction.toml)
 	$(BIN)/python benchmarks/extraction_accuracy.py "$(DATA)" -o $(RUNS)/accuracy \
 	  $(if $(QUICK),--model $(RUNS)/brain-extraction)
 	$(if $(QUICK),,$(BIN)/python tools/package_model.py $(PACKAGED)/brain-extraction \

@@ -64,10 +64,10 @@ def mask_beside(scan: Path) -> Path:
 
 
 def write_table(folder: Path, table: Path) -> Path:
-    """One row a contrast: the scan and its mask."""
+    """One row a contrast: the scan and its mask, all of the same patient."""
     scans = {name: folder / f"study1_{name}.nii.gz" for name in CONTRASTS}
     rows = [
-        {"id": name, "image": scan, "mask": mask_beside(scan), "contrast": name}
+        {"id": name, "image": scan, "mask": mask_beside(scan), "contrast": name, "group": "01"}
         for name, scan in scans.items()
     ]
     return write_records(rows, table)

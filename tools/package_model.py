@@ -69,9 +69,14 @@ def package(
 def _figures(summary: dict[str, Any]) -> dict[str, Any]:
     """Metric by metric, the few numbers that the card shows."""
     return {
-        name: {key: value[key] for key in SHOWN if key in value}
+        name: {key: value[key] for key in SHOWN if key in value and _known(value[key])}
         for name, value in summary["overall"].items()
     }
+
+
+def _known(value: Any) -> bool:
+    """Whether this is a number, or an interval that could be told."""
+    return not isinstance(value, dict) or value.get("low") is not None
 
 
 if __name__ == "__main__":
