@@ -6,9 +6,10 @@
 The scans below DATA/heads, and 1 mm heads synthesised from the maps of LABELMAPS that were left out
 of training (T1w and FLAIR, T2w and PD in turn, seeds fixed), are masked as they are and after
 noise, bias, other contrast, thick slices, cut fields of view, lying headers, other sizes and
-shapes, and without skull. The mask is scored by the true one, changed alike, where there is one:
-label maps, and scans with a derived_brainmask beside them. Of other scans it is their own mask
-before the change, and Dice then tells agreement, not truth. A head meets one in `--every` of the
+shapes, and without skull; the synthesised ones with a thin and a thick scalp, too. The mask is
+scored by the true one, changed alike, where there is one: label maps, and scans with a
+derived_brainmask beside them. Of other scans it is their own mask before the change, and Dice then
+tells agreement, not truth. A head meets one in `--every` of the
 changes, in turn, so that each change is met by a share of the heads; `--every 1` is everything.
 
 Two tables, by kind of change, are printed as Markdown, and how far a verdict of `check` or `fail`
@@ -42,7 +43,15 @@ from encephalon.io.atomic import write_json
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, read_labels
 from encephalon.metrics.segmentation import overlap
-from encephalon.studies.extraction.data import millimetre_grid, sample_from_labels
+from encephalon.studies.extraction.data import (
+    TRUNCATION,
+    TrainingSample,
+    millimetre_grid,
+    sample_from_labels,
+)
+from encephalon.transforms.head_scans import reshape_shell
+from encephalon.transforms.parameters import SynthesisRanges
+from encephalon.transforms.spatial import sample_linear, sample_nearest
 from encephalon.transforms.synthesis import (
     CONTRASTS,
     TEXTURE,
@@ -58,6 +67,9 @@ TABLES = Path(__file__).resolve().parent.parent / "tools" / "label_map_table.py"
 WRONG = 0.94
 #: Of synthesised heads: blur in voxels, and noise as a share of the brightest tissue.
 BLUR, NOISE = 0.6, 0.02
+#: Depth of the skin above the brain (mm) of further synthesised heads: an infant's, and the
+#: deepest of adults.
+SCALPS = {"scalp 5 mm": 5.0, "scalp 18 mm": 18.0}
 #: Changes of which a head meets one, in the small run.
 SMALL = 9
 UNCHANGED = "unchanged"
@@ -134,23 +146,29 @@ def synthetic_heads(asked: argparse.Namespace) -> dict[str, Callable[[], Pair]]:
     subprocess.run([sys.executable, TABLES, asked.labelmaps, "-o", table], check=True)
     with table.open(encoding="utf-8", newline="") as stream:
         left_out = [row for row in csv.DictReader(stream) if row["split"] == "validation"]
-    return {
+    plain = {
         f"{row['id']} {contrast}": partial(synthetic_head, table.parent / row["labels"], contrast)
         for number, row in enumerate(left_out)
         for contrast in list(CONTRASTS)[number % 2 :: 2]
     }
+    reshaped = {
+        f"{head}, {name}": partial(make, scalp=scalp)
+        for head, make in plain.items()
+        for name, scalp in SCALPS.items()
+    }
+    return {**plain, **reshaped}
 
 
-def synthetic_head(path: Path, contrast: str) -> Pair:
+def synthetic_head(path: Path, contrast: str, scalp: float | None = None) -> Pair:
     """A scan of a familiar contrast of the head in a label map, and its brain, both at 1 mm.
 
-    The labels are drawn as they are. Heads of other proportions, such as a child's thin skull and
-    scalp, would be made of them here, before the brain is taken from them.
+    With `scalp`, the skin lies so many mm above the brain, whatever the map says.
     """
     image = read_labels(path)
     grid = millimetre_grid(image)
     labels = resample(image.data, image.affine, grid, order=0).astype(np.int16)
     sample = sample_from_labels(labels)
+    labels = labels if scalp is None else with_scalp(labels, sample, scalp)
     brain = np.zeros(grid.shape, np.uint8)
     inside = (sample.distances[0] > 0).astype(np.uint8)
     brain[tuple(slice(c, c + n) for c, n in zip(sample.corner, inside.shape, strict=True))] = inside
@@ -163,9 +181,28 @@ def synthetic_head(path: Path, contrast: str) -> Pair:
     return Image(scan, grid.affine), Image(brain, grid.affine)
 
 
+def with_scalp(
+    labels: NDArray[np.int16], sample: TrainingSample, depth: float
+) -> NDArray[np.int16]:
+    """The head (I, J, K) of `labels` with the skin `depth` mm above the brain, which stays."""
+    assert sample.far is not None
+    ranges = SynthesisRanges(reshape=1.0, scalp=(depth, depth), uneven=0.0)
+    lines = (torch.arange(size, dtype=torch.float32) for size in labels.shape)
+    points = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1)
+    corner = torch.as_tensor(sample.corner, dtype=torch.float32)
+    tenths = sample_linear(torch.as_tensor(sample.distances), points - corner, -10 * TRUNCATION)
+    far = torch.as_tensor(sample.far).float()
+    moved = reshape_shell(np.random.default_rng(0), far, points, tenths[0] / 10, ranges)
+    return sample_nearest(torch.as_tensor(labels), moved).numpy()
+
+
 def planned(heads: Sequence[str], every: int) -> dict[str, list[str]]:
     """The changes of each head: none, then one in `every`, beginning with another for each."""
-    return {head: [UNCHANGED, *list(CHANGES)[n % every :: every]] for n, head in enumerate(heads)}
+    return {
+        head: [name] if name in SCALPS else [UNCHANGED, *list(CHANGES)[n % every :: every]]
+        for n, head in enumerate(heads)
+        for name in [head.rpartition(", ")[2]]
+    }
 
 
 def rows_of(
@@ -182,7 +219,7 @@ def rows_of(
             yield name, row | {"quality": own.quality.status, "reasons": list(own.quality.reasons)}
             continue
         try:
-            after = (scan, brain) if name == UNCHANGED else CHANGES[name](scan, brain, rng)
+            after = CHANGES[name](scan, brain, rng) if name in CHANGES else (scan, brain)
         except EncephalonError as error:  # slices thinner than those of the scan
             yield name, row | {"reasons": [str(error)]}
             continue
@@ -221,7 +258,7 @@ def flat(
 
 def tables(models: Sequence[Mapping[tuple[str, str], Row]]) -> str:
     """The figures by kind of change, and how good the verdicts are, as Markdown."""
-    kinds = dict.fromkeys(name.partition(",")[0] for name in (UNCHANGED, *CHANGES))
+    kinds = dict.fromkeys(name.partition(",")[0] for name in (UNCHANGED, *SCALPS, *CHANGES))
     words = ("median", "mean", "worst", "volume, mL", "lost", "leaked", "ok/check/fail", "wrong ok")
     lines = [f"| Change | n | {' | '.join(words)} |", "|---" * (len(words) + 2) + "|"]
     for kind in kinds:
