@@ -31,7 +31,7 @@ from encephalon.io.atomic import make_folder, write_json
 from encephalon.metrics.label_maps import ClassCounts, count_classes
 from encephalon.reports.label_maps import label_picture
 from encephalon.statistics.intervals import bootstrap_weighted
-from encephalon.studies.microtomography.predictor import read_structures
+from encephalon.studies.microtomography.reading import read_structures
 from encephalon.studies.microtomography.tiles import IGNORED
 from encephalon.tables.reading import read_table
 from encephalon.tables.samples import table_samples

@@ -33,11 +33,8 @@ from encephalon.reports.label_maps import beside, label_pictures
 from encephalon.statistics.intervals import Interval
 from encephalon.studies.microtomography.data import require_classes
 from encephalon.studies.microtomography.embedding import EMBEDDING, embed
-from encephalon.studies.microtomography.predictor import (
-    LoadedTile,
-    TilePredictor,
-    read_structures,
-)
+from encephalon.studies.microtomography.predictor import TilePredictor
+from encephalon.studies.microtomography.reading import LoadedTile, read_structures
 from encephalon.studies.microtomography.readout import PROBES, Parts, ReadOut, probe, read_out
 from encephalon.studies.microtomography.report import evaluation_page
 from encephalon.studies.microtomography.semantics import is_feature

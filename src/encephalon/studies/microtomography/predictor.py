@@ -6,10 +6,9 @@ A sample is a row of a table of tiles, or a picture or volume by itself, taken w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from encephalon.inference.workers import HERE, Workers
 from encephalon.io.files import is_file
 from encephalon.io.text import read_records
 from encephalon.io.volumes.opening import open_volume
-from encephalon.io.volumes.volume import Box, Spacing, Volume, box_at, box_size, shifted
+from encephalon.io.volumes.volume import Spacing
 from encephalon.models.fitted import score_logits
 from encephalon.models.folder import ModelFolder
 from encephalon.networks.registry import build_network
@@ -39,8 +38,15 @@ from encephalon.reports.label_maps import label_picture
 from encephalon.studies.base import OpenModel
 from encephalon.studies.microtomography.data import normalised, scaled
 from encephalon.studies.microtomography.images import ShownVolume
+from encephalon.studies.microtomography.reading import (
+    LARGEST,
+    LoadedTile,
+    LoadedVolume,
+    box_of,
+    opened_volume,
+    whole_box,
+)
 from encephalon.studies.microtomography.settings import (
-    Intensity,
     MicrotomographySettings,
     PredictOptions,
     sees_volumes,
@@ -53,37 +59,15 @@ from encephalon.studies.microtomography.whole import (
     with_window,
 )
 from encephalon.tables.samples import Sample
-from encephalon.tables.schema import Table
 from encephalon.training.runs import RunFolder
 from encephalon.transforms.resize import View
 
-__all__ = ["LoadedTile", "TilePredictor", "make_tile_predictor", "read_structures"]
+__all__ = ["TilePredictor", "make_tile_predictor"]
 
 Float = NDArray[np.float32]
 
-#: Voxels of one sample that are read whole; larger volumes are worked on block by block.
-LARGEST = 512 * 1024**2
 #: What the published networks of structures learnt from, of volumes (spec mtneuro, section 2).
 PUBLISHED_TILE = (8, 256, 256)
-
-
-@dataclass(frozen=True, eq=False)
-class LoadedTile:
-    """One sample as a network sees it, (1, 1, [Z,] Y, X), and its voxels (z, y, x)."""
-
-    sample: Sample
-    voxels: NDArray[Any]
-    image: Float
-
-
-@dataclass(frozen=True, eq=False)
-class LoadedVolume:
-    """A volume to be labelled block by block, and how its voxels become numbers."""
-
-    sample: Sample
-    path: Path
-    volume: Volume
-    intensity: Intensity
 
 
 @dataclass(frozen=True)
@@ -156,7 +140,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         if not self.classes or "size_z" in sample.row:
             return False
         try:
-            return _opened(sample.file(next(iter(sample.inputs)))).shape[0] > 1
+            return opened_volume(sample.file(next(iter(sample.inputs)))).shape[0] > 1
         except EncephalonError:  # said when it is read
             return False
 
@@ -177,7 +161,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
         """The voxels of a tile or a picture, or a volume as it lies; raises InputError."""
         if self._is_volume(sample):
             path = sample.file(next(iter(sample.inputs)))
-            volume = _opened(path)
+            volume = opened_volume(path)
             warn_of_another_kind(path, self.settings.intensity, self.spacing)
             return LoadedVolume(sample, path, volume, with_window(self.settings.intensity, volume))
         return self.read_tile(sample)
@@ -185,8 +169,8 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
     def read_tile(self, sample: Sample, most: int = LARGEST) -> LoadedTile:
         """The voxels of a tile or a picture, `most` of them at most; raises InputError."""
         path = sample.file(next(iter(sample.inputs)))
-        volume = _opened(path)
-        voxels = volume.read(_box_of(sample, volume, most), complete=True)
+        volume = opened_volume(path)
+        voxels = volume.read(box_of(sample, volume, most), complete=True)
         if not self.depth and len(voxels) > 1:
             raise InputError(
                 f"{path}: it has {len(voxels)} slices, and the model {self.name!r} sees one at a "
@@ -199,7 +183,7 @@ class TilePredictor(NetworkPredictor[PredictOptions]):
             )
         warn_of_another_kind(path, self.settings.intensity, self.spacing)
         # Percentiles of a whole box are those of the box that a tile is from.
-        whole = voxels if self.settings.intensity.window else _whole(volume, voxels)
+        whole = voxels if self.settings.intensity.window else whole_box(volume, voxels)
         image = normalised(scaled(voxels, self.settings.intensity, whole), self.settings.intensity)
         return LoadedTile(sample, voxels, image[None, None] if self.depth else image[None])
 
@@ -358,43 +342,3 @@ def _published(
         network = FeaturesAndLogits(network)
     runtime = TorchRuntime(network, model.device, model.threads)
     return runtime, tuple(classes), first.dim() == 4, str(known_as)
-
-
-def read_structures(table: Table, sample: Sample) -> NDArray[np.uint8]:
-    """The true structures (z, y, x) of a tile; raises InputError for a row without any."""
-    cell = sample.row.get(str(table.columns.target))
-    if not cell:
-        raise InputError(f"{sample.id}: its row names no structures: fill it in, or drop it.")
-    volume = _opened(table.path(str(cell)))
-    labels: NDArray[np.uint8] = volume.read(_box_of(sample, volume), complete=True)
-    return labels
-
-
-@lru_cache(maxsize=16)
-def _opened(path: Path) -> Volume:
-    """Tiles of one volume follow each other: its description is read once."""
-    return open_volume(path)
-
-
-def _box_of(sample: Sample, volume: Volume, most: int = LARGEST) -> Box:
-    """Where a sample lies in its volume: its tile, or all of it; InputError for too many voxels."""
-    row, box = sample.row, volume.box
-    if {"first_z", "size_z"} <= set(row):
-        try:
-            first, size = ([int(row[f"{k}_{axis}"]) for axis in "zyx"] for k in ("first", "size"))
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{sample.id}: first_z to size_x of its row must be whole numbers of voxels: make "
-                "the table with  encephalon table tiles."
-            ) from error
-        box = shifted(box_at(first, size), volume.origin)
-    if math.prod(box_size(box)) > most:
-        raise InputError(
-            f"{volume.name}: {box_size(box)} voxels are too many at once (at most {most:,}): cut "
-            "tiles out of it with  encephalon table tiles."
-        )
-    return box
-
-
-def _whole(volume: Volume, voxels: NDArray[Any]) -> NDArray[Any]:
-    return voxels if voxels.shape == volume.shape else volume.read()
