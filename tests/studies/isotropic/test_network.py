@@ -169,11 +169,12 @@ def test_only_the_images_that_were_asked_for_are_made(tmp_path: Path) -> None:
     assert list(prediction.images) == ["t2w"]
 
 
-def test_a_result_without_any_image_is_none(tmp_path: Path) -> None:
-    """The T1w alone was asked for, and there is none."""
+@pytest.mark.parametrize("kind", ["t1w", "transform"])
+def test_a_result_without_any_image_is_none(tmp_path: Path, kind: str) -> None:
+    """The T1w or its transform alone was asked for, and there is no T1w."""
     path, _ = _thick(tmp_path)
-    predictor = _predictor(save="t1w")
-    with pytest.raises(InputError, match="nothing but the T1w was to be written"):
+    predictor = _predictor(save=kind)
+    with pytest.raises(InputError, match="nothing but the T1w or its transform was to be"):
         predictor.predict(predictor.read(Sample("a", {"t2w": path})))
 
 

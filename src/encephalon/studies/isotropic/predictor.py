@@ -171,8 +171,8 @@ class IsotropicPredictor(NetworkPredictor[PredictOptions]):
                 images[key] = OutputImage(data, like, kind.desc, kind.suffix)
         if self.outputs and not images:
             raise InputError(
-                f"{scan.name}: nothing but the T1w was to be written, but there is none that can "
-                "be used: give one, or save t2w too."
+                f"{scan.name}: nothing but the T1w or its transform was to be written, but there "
+                "is no T1w that can be used: give one, or save t2w too."
             )
         return images
 

@@ -139,7 +139,7 @@ class PredictOptions(NetworkOptions):
     @model_validator(mode="after")
     def _one_method(self) -> Self:
         if self.fast and self.method == "network":
-            raise ValueError("fast leaves the network out, which the method asks for: drop one")
+            raise ValueError("asks for the method network, which fast leaves out: drop one of them")
         return self
 
     @field_validator("save", mode="before")
