@@ -66,6 +66,8 @@ SHORTER = (
 BEFORE = {
     "README.md": (
         "encephalon train isotropic -t pairs.csv -o runs/isotropic-base",
+        "mkdir -p runs/isotropic-infants/runs",
+        "cp -r runs/isotropic-base runs/isotropic-infants/runs/without-s0",
         "cp -r runs/isotropic-base runs/isotropic",
     )
 }
