@@ -74,7 +74,7 @@ ONE_BLOCK := --set study.blocks_per_head=1
 endif
 
 # From the weights of version 0.1.0, as they are kept in the history of this repository.
-FIRST_WEIGHTS := 0051300
+FIRST_WEIGHTS := 0051300ff633a051a7e220a01ad49c537cc99d45
 ON_FROM_FIRST := --set training.start_from=$(RUNS)/first --set training.epochs=40 \
   --set training.learning_rate=8e-4 --set study.coarse_steps=0
 

@@ -22,6 +22,7 @@ from encephalon.io.image import Image
 from encephalon.io.reading import read_image, write_image
 from encephalon.statistics.summary import GroupedSummary
 from encephalon.studies.extraction.evaluation import MaskEvaluation, score_mask
+from encephalon.studies.extraction.report import volumes_compared
 from encephalon.synthetic.head import head_phantom
 from encephalon.tables.samples import Sample
 from encephalon.tables.schema import Columns
@@ -196,6 +197,15 @@ def test_volumes_agree_as_far_as_bland_and_altman_compute_by_hand(table: Path) -
     expected = [more / 4, more / 4 - 0.98 * more, more / 4 + 0.98 * more]
     assert told == pytest.approx(expected, abs=0.06)
     assert f"s3: mean {float(row['reference_ml']) + more / 2:.1f}, difference {more:.1f}" in page
+
+
+def test_a_volume_that_is_not_known_is_not_compared(table: Path) -> None:
+    """Nor is the scan's name taken for that of another."""
+    result = evaluated(table)
+    rows = [row | ({"volume_ml": float("nan")} if row["id"] == "s0" else {}) for row in result.rows]
+    page = str(volumes_compared(rows, result.summary.overall, ""))
+    assert "Without a mask and left out: 1." in page
+    assert "s0: mean" not in page
 
 
 def test_a_scan_without_a_mask_has_no_volume_to_compare(table: Path) -> None:

@@ -6,6 +6,7 @@ Both show the mask outlined in the scan, and its volume.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -61,6 +62,7 @@ __all__ = [
     "batch_report",
     "evaluation_page",
     "scan_page",
+    "volumes_compared",
 ]
 
 #: Metrics of a mask by their columns, as tables head them.
@@ -263,9 +265,11 @@ def _charts(summary: GroupedSummary, scored: Sequence[Row]) -> Html:
     # Volumes of different structures have nothing in common.
     classes = [part for part in summary.subgroups if part.column == "class"]
     if not classes:
-        return grid(dice, _agreement(scored, summary.overall, ""))
+        return grid(dice, volumes_compared(scored, summary.overall, ""))
     volumes = [
-        _agreement([row for row in scored if row["class"] == part.value], part.metrics, part.value)
+        volumes_compared(
+            [row for row in scored if row["class"] == part.value], part.metrics, part.value
+        )
         for part in classes
     ]
     return grid(dice, *volumes)
@@ -276,9 +280,9 @@ def _dice_group(name: str, rows: Sequence[Row], metrics: Mapping[str, Summary]) 
     return DotGroup(name, values, metrics["dice"].median_interval, names)
 
 
-def _agreement(rows: Sequence[Row], metrics: Mapping[str, Summary], name: str) -> Html:
+def volumes_compared(rows: Sequence[Row], metrics: Mapping[str, Summary], name: str) -> Html:
     """Volumes against those of the references; a scan without a mask has none to compare."""
-    made = [row for row in rows if not row.get("error")]
+    made = [row for row in rows if not row.get("error") and _compared(row)]
     found = agreement_of(numbers_of(made, "volume_ml"), numbers_of(made, "reference_ml"))
     # That of all rows is no interval of some of them.
     interval = metrics["volume_error_ml"].mean_interval if len(made) == len(rows) else None
@@ -292,6 +296,12 @@ def _agreement(rows: Sequence[Row], metrics: Mapping[str, Summary], name: str) -
         "predicted − reference, mL",
     )
     return figure(chart, tag("span", tag("strong", f"{name}. "), words) if name else words)
+
+
+def _compared(row: Row) -> bool:
+    """Whether both volumes of a scan are known."""
+    known = [*numbers_of([row], "volume_ml"), *numbers_of([row], "reference_ml")]
+    return len(known) == 2 and all(map(math.isfinite, known))
 
 
 def _subgroup_table(parts: Sequence[SubgroupSummary]) -> Html:
