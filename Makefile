@@ -97,9 +97,9 @@ IN_BLOCKS := --set study.block=64 --set study.blocks_per_head=24 --set study.lar
   --set study.validation_samples=48 --set training.warmup_steps=100 \
   --set study.scanner.missing=0.4 --set study.scanner.infant=0.5 \
   --set study.scanner.decimated=0.1 --set study.scanner.resampled=0.02 \
-  --set training.epochs=40
+  --set training.epochs=40 --set training.learning_rate=7e-4
 GENTLY := --set training.start_from=$(RUNS)/isotropic-base --set training.epochs=20 \
-  --set training.learning_rate=1e-3 --set study.real_share=0.85 --set study.scanner.swapped=0.3
+  --set study.real_share=0.85 --set study.scanner.swapped=0.3
 TRAIN_ISOTROPIC := $(BIN)/encephalon train isotropic --resume --threads 2 $(IN_BLOCKS)
 
 isotropic-weights: $(VENV)/.dev
