@@ -9,8 +9,8 @@ noise, bias, other contrast, thick slices, cut fields of view, lying headers, ot
 shapes, and without skull; the synthesised ones with a thin and a thick scalp, too. The mask is
 scored by the true one, changed alike, where there is one: label maps, and scans with a
 derived_brainmask beside them. Of other scans it is their own mask before the change, and Dice then
-tells agreement, not truth. A head meets one in `--every` of the
-changes, in turn, so that each change is met by a share of the heads; `--every 1` is everything.
+tells agreement, not truth. A head meets one in `--every` of the changes, in turn, so that each
+change is met by a share of the heads; `--every 1` is everything.
 
 Two tables, by kind of change, are printed as Markdown, and how far a verdict of `check` or `fail`
 tells a Dice of at most 0.94. OUT/results.json has every row. What is in it is not done again; each
@@ -43,15 +43,11 @@ from encephalon.io.atomic import write_json
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, read_labels
 from encephalon.metrics.segmentation import overlap
-from encephalon.studies.extraction.data import (
-    TRUNCATION,
-    TrainingSample,
-    millimetre_grid,
-    sample_from_labels,
-)
+from encephalon.studies.extraction.data import TrainingSample, millimetre_grid, sample_from_labels
+from encephalon.studies.extraction.task import distances_at
 from encephalon.transforms.head_scans import reshape_shell
 from encephalon.transforms.parameters import SynthesisRanges
-from encephalon.transforms.spatial import sample_linear, sample_nearest
+from encephalon.transforms.spatial import sample_nearest
 from encephalon.transforms.synthesis import (
     CONTRASTS,
     TEXTURE,
@@ -189,10 +185,8 @@ def with_scalp(
     ranges = SynthesisRanges(reshape=1.0, scalp=(depth, depth), uneven=0.0)
     lines = (torch.arange(size, dtype=torch.float32) for size in labels.shape)
     points = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1)
-    corner = torch.as_tensor(sample.corner, dtype=torch.float32)
-    tenths = sample_linear(torch.as_tensor(sample.distances), points - corner, -10 * TRUNCATION)
-    far = torch.as_tensor(sample.far).float()
-    moved = reshape_shell(np.random.default_rng(0), far, points, tenths[0] / 10, ranges)
+    far, near = torch.as_tensor(sample.far).float(), distances_at(sample, points)[0]
+    moved = reshape_shell(np.random.default_rng(0), far, points, near, ranges)
     return sample_nearest(torch.as_tensor(labels), moved).numpy()
 
 

@@ -6,12 +6,11 @@
 FINAL is the run of the shipped weights; each subject of PAIRS tests a run that never saw it, whose
 place is WITHOUT with the subject's name for {subject} (`make isotropic-weights` makes all of them).
 Synthetic heads, an adult and an infant contrast of a label map each that no training saw, test
-FINAL itself. Every head is cut
-into slices of 2 to 5 mm in three planes; OUT/real and OUT/synthetic hold scores, summary and page,
-OUT/stress the same with a wrong and a misaligned T1w, OUT/cells.csv the PSNR in the foreground
-of every method, plane and thickness, and OUT/scores.json the few figures of the card. Whatever is
-done already is not done again; each step is told on stderr. `--small` tests the first subject
-alone, in axial slices of 4 mm, to see that everything works.
+FINAL itself. Every head is cut into slices of 2 to 5 mm in three planes; OUT/real and OUT/synthetic
+hold scores, summary and page, OUT/stress the same with a wrong and a misaligned T1w, OUT/cells.csv
+the PSNR in the foreground of every method, plane and thickness, and OUT/scores.json the few figures
+of the card. Whatever is done already is not done again; each step is told on stderr. `--small`
+tests the first subject alone, in axial slices of 4 mm, to see that everything works.
 """
 
 from __future__ import annotations

@@ -106,9 +106,7 @@ def made_up_scan(
     """
     placement = draw_placement(rng, centre, scale, settings.placement)
     points = sampling_points(placement, shape)
-    corner = torch.as_tensor(head.corner, dtype=torch.float32)
-    tenths = sample_linear(torch.as_tensor(head.distances), points - corner, -10 * TRUNCATION)
-    distances, edge = tenths / 10, placement.scale
+    distances, edge = distances_at(head, points), placement.scale
     if head.labels is None or head.far is None:
         return _varied(rng, head, points, settings.unseen), distances, edge
     whole = Head(torch.as_tensor(head.labels), torch.as_tensor(head.far).float())
@@ -116,6 +114,13 @@ def made_up_scan(
         rng, whole, points, distances[0], settings.synthesis, edge, settings.unseen
     )
     return image, distances, edge
+
+
+def distances_at(head: TrainingSample, points: Tensor) -> Tensor:
+    """Distances (borders, I, J, K), mm, at `points` (I, J, K, 3), voxels of the head's own map."""
+    corner = torch.as_tensor(head.corner, dtype=torch.float32)
+    tenths = sample_linear(torch.as_tensor(head.distances), points - corner, -10 * TRUNCATION)
+    return tenths / 10
 
 
 def _varied(
