@@ -57,7 +57,7 @@ WISHES = {
     "over_ideal": "<= 1.15",
     "cpu_over_ideal": "<= 1.15",
 }
-#: The published cohort: domains and what is told of them (specification, section 3).
+#: The published cohort: domains and what is told of them (Ruffle et al. 2024).
 DOMAINS = {
     "constitutional": "sex age weight handedness",
     "disease": "smoking hypertension atopy asthma body_fat",

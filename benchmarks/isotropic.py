@@ -33,7 +33,7 @@ from encephalon.io.reading import write_image
 #: What a reconstruction may take: seconds, MiB, and how many times faster than the published one.
 BUDGET_SECONDS, BUDGET_MIB, BUDGET_RATIO = 60.0, 3072.0, 10.0
 SHAPE = (182, 218, 182)
-#: Patches of a volume of that shape (spec baby-ai, section 3).
+#: Patches of a volume of that shape, as BABY-AI cuts them.
 PATCHES, EDGE = 1573, 32
 SPACING, THICKNESS = 0.75, 3.0
 ANSWER = "seconds-of-a-patch:"

@@ -60,7 +60,7 @@ WISHES = {
     "sets_in_which": "0",
     "gain_of_one": "above 0, or with 0 in its interval",
 }
-#: Of the published study: people, and those of them who train (specification, section 3).
+#: Of the published study: people, and those of them who train (Ruffle et al. 2024).
 PUBLISHED, TRAINING = 23_810, 19_048
 #: Steps of the one network over those of each of the others: our choice, it learns 63 sets.
 LONGER = 1.6

@@ -56,7 +56,7 @@ from encephalon.training.runs import Progress, Report, RunFolder
 #: What we want of each figure: our choice.
 WISHES = {"faster": ">= 2", "busy": ">= 0.9", "bare": "<= 1.2", "peak_ratio": "<= 1.1"}
 BATCH, WARM = 8, 2
-#: Number of the region of each id, as in the recipe (spec mtneuro, section 2).
+#: Number of the region of each id, as in the recipe.
 REGIONS = {1: 0, 2: 1, 4: 2, 5: 3}
 
 

@@ -9,6 +9,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -56,6 +57,30 @@ def test_every_file_names_its_licence() -> None:
     assert [
         path for path in PYTHON if path.read_text(encoding="utf-8").split("\n", 1)[0] != first
     ] == []
+
+
+def _prose(path: Path) -> str:
+    """Comments and strings of a module; all of a page or a recipe."""
+    if path.suffix != ".py":
+        return path.read_text(encoding="utf-8")
+    with path.open("rb") as stream:
+        return "\n".join(
+            token.string
+            for token in tokenize.tokenize(stream.readline)
+            if token.type in (tokenize.COMMENT, tokenize.STRING)
+        )
+
+
+def test_every_source_is_one_that_a_reader_can_look_up() -> None:
+    """Papers and repositories are cited by name, and no list that only its authors had."""
+    private = re.compile(r"(?<!/)\b(?:[s]pecs?|[c]hecklists?)\b|\([s]pecification\b", re.IGNORECASE)
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.toml")]
+    found = [
+        path
+        for path in (*PYTHON, *pages)
+        if private.search(path.read_text(encoding="utf-8")) and private.search(_prose(path))
+    ]
+    assert found == []
 
 
 def test_the_base_install_is_small_and_has_no_torch() -> None:

@@ -27,7 +27,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_dataset_comes_back_isotropic_and_paired_by_subject(
     run: Run, study: Path, tmp_path: Path
 ) -> None:
-    """Two in, two out; whoever has no T1w is done alone, and that is said (checklist 1, 2, 3)."""
+    """Two in, two out; whoever has no T1w is done alone, and that is said."""
     out = tmp_path / "derivatives"
     result = run("predict", "isotropic", study, "-o", out, "--threads", "1", "--spacing", "2")
     assert result.code == 0, result.err

@@ -217,7 +217,7 @@ def test_images_and_a_spreadsheet_become_a_table(run: Run, tmp_path: Path) -> No
 
 
 def test_count_lights_counts_the_published_predictions(run: Run, tmp_path: Path) -> None:
-    """The middle-aged images of 3BTRON by region, as its spec counts them (section 5)."""
+    """The middle-aged images of 3BTRON by region, as in its `middle_age_deep_look.csv`."""
     file = write_rows(tmp_path / "middle_age.csv", middle_aged())
     words = ("--by", "Sex,Brain Region", "--light", "Traffic Lights", "--json")
     counts = json.loads(run("table", "count-lights", file, *words).out)["counts"]

@@ -85,7 +85,7 @@ def test_three_classes_have_no_light() -> None:
 
 
 def test_the_published_score_is_the_sigmoid_of_one_logit() -> None:
-    """The first logit has no say, and nothing is calibrated (3BTRON spec, section 4)."""
+    """The first logit has no say, and nothing is calibrated (3BTRON)."""
     point = fit([scored()], score="sigmoid_logit1")
     assert point.calibration is None
     read = point.read(scored())

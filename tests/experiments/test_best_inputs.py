@@ -15,8 +15,8 @@ from tests.experiments.grid_results import made_results, results_with_people
 
 IMAGES = "t1 + flair + dwi"
 C, D, P, S = "constitutional", "disease", "psychology", "serology"
-#: The best score of each target, its inputs, and that of constitutional data alone (spec
-#: legibility, section 5).
+#: The best score of each target, its inputs, and that of constitutional data alone
+#: (Ruffle et al. 2024).
 PUBLISHED = {
     "Sex (Male)": (0.9966, [IMAGES], None),
     "Age": (0.859, ["t1 + flair"], None),

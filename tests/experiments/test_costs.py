@@ -14,7 +14,7 @@ from encephalon.experiments.grid import traits_of
 from encephalon.experiments.results_table import ResultsTable, inputs_of, read_results
 from tests.experiments.grid_results import made_results
 
-#: Mean minutes and hours together of each set of images (spec legibility, section 4).
+#: Mean minutes and hours together of each set of images, in the published table of 700 models.
 PUBLISHED = {
     "t1 + flair + dwi + connectivity": (467, 685),
     "t1 + flair + dwi": (593, 870),

@@ -15,7 +15,7 @@ from tests.experiments.grid_results import ADDS, made_results, results_with_peop
 pytest.importorskip("statsmodels")
 
 #: Models, targets and score of each domain, and of each input what it adds, the standard error and
-#: the p value where they are published (spec legibility, section 5); 0 for less than 0.001.
+#: the p value where they are published (Ruffle et al. 2024); 0 for less than 0.001.
 PUBLISHED = {
     ("constitutional", 28, 4, "balanced_accuracy"): {
         "t1 + flair": (0.0407, 0.0138, 0.003),

@@ -42,7 +42,7 @@ def normalisation(prefix: str, width: int) -> dict[str, tuple[int, ...]]:
 
 
 def torchvision_resnet50() -> dict[str, tuple[int, ...]]:
-    """Names and shapes of torchvision's resnet50 without `fc`, from the table of spec section 2."""
+    """Names and shapes of torchvision's resnet50 without `fc`, written out."""
     shapes: dict[str, tuple[int, ...]] = {"conv1.weight": (64, 3, 7, 7)} | normalisation("bn1", 64)
     before = 64
     for stage, (blocks, width) in enumerate(((3, 64), (4, 128), (6, 256), (3, 512)), start=1):

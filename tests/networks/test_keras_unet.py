@@ -30,7 +30,7 @@ from encephalon.networks.registry import fill_network
 from encephalon.networks.torch_runtime import load_network
 
 TRANSPOSED = (8, 11, 14)
-"""Places of the transposed convolutions among the 18 layers with weights (spec of the file)."""
+"""Places of the transposed convolutions among the 18 layers with weights, in the file's order."""
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 

@@ -89,7 +89,7 @@ def residual(state: State, stages: list[str], x: Array, kernels: tuple[int, ...]
 
 
 def resnet50_shapes(prefix: str) -> dict[str, tuple[int, ...]]:
-    """torchvision's ResNet-50 without its classes (spec 3btron, section 2)."""
+    """torchvision's ResNet-50 without its classes."""
 
     def normed(name: str, width: int) -> dict[str, tuple[int, ...]]:
         parts = ("weight", "bias", "running_mean", "running_var")

@@ -26,7 +26,7 @@ SMALL = {"channels": (2, 3, 4), "units": 2}
 
 
 def expected_shapes() -> dict[str, tuple[int, ...]]:
-    """The table of keys of spec baby-ai, section 2, written out."""
+    """The names and shapes of BABY-AI's weights, written out."""
     shapes: dict[str, tuple[int, ...]] = {}
 
     def convolution(name: str, *shape: int) -> None:

@@ -34,7 +34,7 @@ def table(columns: Columns, **cells: list[Any]) -> Table:
 
 
 def test_categories_keep_the_order_of_the_recipe() -> None:
-    """F, M, CC, HC, PFC, whichever are present (3BTRON, checklist 7)."""
+    """F, M, CC, HC, PFC, whichever are present (3BTRON)."""
     rows = [{"id": "a", "region": "PFC", "sex": "M"}, {"id": "b", "region": "CC", "sex": "F"}]
     encoded = encode_covariates(rows, VESSELS)
     assert encoded.dtype == np.float32
@@ -96,7 +96,7 @@ def test_a_category_may_be_called_none() -> None:
 
 
 def test_classes_are_counted_and_others_are_only_scored() -> None:
-    """Young 0, Aged 1; no label and a label of score_only are -1 (checklist 8)."""
+    """Young 0, Aged 1; no label and a label of score_only are -1."""
     cells = table(VESSELS, **{"class": ["Aged", "Young", None, "Middle age"]})
     assert encode_classes(cells).tolist() == [1, 0, -1, -1]
     with pytest.raises(TableError, match="row 3: 'Old' in 'class' is none of the classes Young"):

@@ -24,7 +24,7 @@ from encephalon.tables.schema import Columns
     ],
 )
 def test_a_file_name_becomes_an_id_by_the_rule(name: str, rule: str, wanted: str) -> None:
-    """Those of 3BTRON (checklist 1), of whole names, and of anyone's own pattern."""
+    """Those of 3BTRON, of whole names, and of anyone's own pattern."""
     assert file_id(name, rule) == wanted
 
 

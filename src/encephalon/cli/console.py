@@ -23,7 +23,7 @@ from typer import Option
 from encephalon.cli.flags import AsJson
 from encephalon.errors import UsageError
 
-PATIENCE = 2.0  # seconds of silence before a progress bar, from the design's front door
+PATIENCE = 2.0  # seconds of silence before a progress bar: our choice
 
 Advance = Callable[[int, int | None, str], None]
 """Called with how many are done, of how many (None: as before), and the present item."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The traffic light of a two-class model: its rule, the search for its thresholds, its counts.
 
-Green is confidently negative, red confidently positive, amber is undecided (3BTRON spec, section
-5). A model of more than two classes has no light, and neither has an image unlike those that the
-model was trained on: however sure it is, it was never seen to be right about such.
+Green is confidently negative, red confidently positive, amber is undecided, as published by
+3BTRON. A model of more than two classes has no light, and neither has an image unlike those that
+the model was trained on: however sure it is, it was never seen to be right about such.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = [
 LIGHTS = ("Green", "Amber", "Red")
 NO_LIGHT = ""
 """The light of an image that is unlike those of the training."""
-#: What a chosen pair reports over the folds (spec, section 5).
+#: What a chosen pair reports over the folds, as for 3BTRON.
 METRICS = ("sensitivity", "specificity", "precision", "f1", "youden")
 RATIOS = ("green_ratio", "amber_ratio", "red_ratio")
 # Shapes beside the colours, as badges have them.
@@ -134,7 +134,7 @@ class TrafficLight:
     widest: float = 0.5
 
     def fit(self, folds: Sequence[Predictions]) -> FittedLight:
-        """Choose the pair with the highest mean Youden J over the folds (spec, section 5).
+        """Choose the pair with the highest mean Youden J over the folds, as 3BTRON did.
 
         There is none for more than two classes, or where no pair leaves both.
         """
@@ -259,7 +259,7 @@ def score_pairs(
     A row holds green, amber (the thresholds), sensitivity, specificity, precision, f1, youden,
     n, tp, fn, tn, fp of what is scored, and count and ratio of each colour in all samples. Red is
     predicted positive; amber counts as negative or is left out. Pairs that leave one class are
-    skipped (spec, section 5).
+    skipped, as by 3BTRON.
     """
     values, positive = np.asarray(likelihood, dtype=np.float64), np.asarray(truth) == 1
     rows = []
@@ -283,8 +283,8 @@ def score_pairs(
 def best_pair(folds: Sequence[Sequence[Row]], widest: float = 0.5) -> BestPair | None:
     """Choose the pair with the highest mean Youden J over the folds; None where there is none.
 
-    Only symmetric pairs (green = 1 - amber) no further apart than `widest` are looked at (spec,
-    section 5), and of them those that more than half of the folds could score, lest one lucky
+    Only symmetric pairs (green = 1 - amber) no further apart than `widest` are looked at, as
+    3BTRON did, and of them those that more than half of the folds could score, lest one lucky
     fold decides. Of equals the first in the order of the grid wins, the most cautious.
     """
     common = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The columns of the published table of 700 models (spec legibility, section 6), and ours.
+"""The columns of the published table of 700 models (Ruffle et al. 2024), and ours.
 
 What they call weighted is macro: recall is balanced accuracy in all 700 rows. A score that a target
 has none of is 0 there; that of classes of a continuous target is of who is above its median.

@@ -33,7 +33,7 @@ __all__ = [
     "Look",
 ]
 
-#: A probability above this is certain where the model has no thresholds (3BTRON, spec section 6).
+#: A probability above this is certain where the model has no thresholds, as for 3BTRON.
 CERTAIN = 0.75
 #: Pixels or voxels of a sample that a network should be shown for a map: torch keeps some gigabytes
 #: for a layer of more. Our choice, as large as pictures of micrographs may be.

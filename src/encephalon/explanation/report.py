@@ -74,7 +74,7 @@ _HINT = (
     "own: its lightest place is its maximum, however small. Dark margins were not seen."
 )
 _SLICE_HINT = " Of a volume the slice with that place is shown; the file has all."
-#: Folders of the published notebook (3BTRON, spec section 6), which left them empty.
+#: Folders of the published notebook (3BTRON's `get_visualisations.ipynb`), which left them empty.
 ORIGINALS, MAPS = "original_images", "cam_images"
 
 

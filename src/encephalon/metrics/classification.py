@@ -53,7 +53,7 @@ SCORES = (
     "specificity",
     "precision",
 )
-"""What a training epoch records (3BTRON spec, section 4: per-epoch history)."""
+"""What a training epoch records (the history of 3BTRON's training)."""
 
 # No probability is taken for less than this, as in scikit-learn's log_loss.
 _SMALLEST = float(np.finfo(np.float64).eps)

@@ -35,10 +35,10 @@ __all__ = [
 Volume = NDArray[Any]
 Mask = NDArray[np.bool_]
 
-#: The percentiles of voxels above 0 that become 0 and 1 (spec baby-ai, section 3).
+#: The percentiles of voxels above 0 that become 0 and 1, as for BABY-AI.
 PERCENTILES = (1.0, 99.0)
 #: What the published normalisation adds to the range, and what its volumes are padded to: sizes
-#: (182, 218, 182) become (192, 224, 192) (spec baby-ai, section 3).
+#: (182, 218, 182) become (192, 224, 192), as for BABY-AI.
 PUBLISHED_EPSILON, PUBLISHED_MULTIPLE = 1e-6, 32
 #: Share of the truth's 99th percentile above which a voxel is no air: the noise of the air reaches
 #: 4 % in clinical scans, and white matter on T2w lies above 15 %.
@@ -109,7 +109,7 @@ def similarities(
 
 
 def published_similarity(reference: Volume, image: Volume) -> Similarity:
-    """The metrics as BABY-AI computed them (spec baby-ai, sections 3 and 6), for comparison only.
+    """The metrics as BABY-AI computed them (its `calculate_metrics`), for comparison only.
 
     Each volume (I, J, K) is padded with zeros on both sides to multiples of 32 voxels, scaled by
     its own percentiles 1 and 99 of what is above 0 and clipped to [0, 1]; all voxels count. A

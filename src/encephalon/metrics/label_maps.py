@@ -4,7 +4,8 @@
 The four counts of each class in each image say everything. Pooled metrics come from their sums, so
 that every voxel weighs the same; per-image metrics are means over the images in which the metric
 is defined, so that every image weighs the same. The two differ most for rare classes, and a table
-that mixes them contradicts itself (MTNeuro spec, section 7, 11): here each says which it is.
+that mixes them contradicts itself (MTNeuro's has an F1 of 0.94 beside an IoU of 0.60): here each
+says which it is.
 
 A class that neither map has in an image has no F1 and no IoU there (NaN), and the image is left out
 of the mean. Published means count it as `empty`, such as 1 or 0.

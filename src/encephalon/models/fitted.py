@@ -98,7 +98,7 @@ def score_logits(
 
     "softmax" applies the calibration where there is one. "sigmoid_logit1" is what the published
     notebooks call calibrated: the sigmoid of logit 1 alone, and one minus it for class 0, which
-    logit 0 has no part in (3BTRON, spec section 4).
+    logit 0 has no part in (3BTRON).
     """
     raw = np.asarray(logits, dtype=np.float64)
     if score == "sigmoid_logit1":

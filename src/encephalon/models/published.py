@@ -62,7 +62,7 @@ _MARKED = {
         "microtomography", "classification", "tile-classifier", "region-published"
     ),
 }
-"""What weights named so belong to (specs baby-ai 2, mtneuro 3 and 4, legibility 4)."""
+"""What weights named so belong to: the names are those of each system's own code."""
 _NAMES_WITHIN = 2**18
 """Bytes: torch writes all names before the first number, and 221 of them are 30,000 bytes."""
 

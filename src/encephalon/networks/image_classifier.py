@@ -5,7 +5,7 @@ Its last map is averaged, or pooled by attention, which says which places the an
 
 The published network of 3BTRON is one. Its state dictionary has 322 tensors: `image_features_.*`,
 which are torchvision's `resnet50` without `fc`, and `combined_features_.0` and `.3`, the two layers
-of the head (spec 3btron, section 2).
+of the head, as its `scripts/model.py` builds them.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ImageClassifier(nn.Module):
     `encoder` is MONAI's ResNet, whose weights bear torchvision's names: `conv1`, `bn1`, `layer1` to
     `layer4`. `head` takes its features, averaged over the image, beside the covariates. With the
     bottleneck block, layers (3, 4, 6, 3), three channels, five covariates and two classes this is
-    the network of 3BTRON: 322 tensors, 24,560,706 parameters (spec 3btron, section 2).
+    the network of 3BTRON: 322 tensors, 24,560,706 parameters.
 
     classes               Number of classes: the logits that come out.
     covariates            Number of encoded covariates, one-hot columns counted each.

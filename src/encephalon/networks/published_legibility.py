@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The network of the published study of what is legible in the imaged brain (spec legibility).
+"""The network of the published study of what is legible in the imaged brain (Ruffle et al. 2024).
 
 One CNN for three images as channels, two perceptrons for connectivity and metadata, and a head over
-what they say, as its released script builds them (spec section 2), with what it does for a source
-that is absent: the network is built for one set of inputs and knows no other. Its files hold the
-weights of four blocks, each a state dictionary of its own (`train.py` of the repository
+what they say, as its released script builds them, with what it does for a source that is absent:
+the network is built for one set of inputs and knows no other. Its files hold the weights of four
+blocks, each a state dictionary of its own (`train.py` of the repository
 high-dimensional/biobank-megamodeller).
 """
 

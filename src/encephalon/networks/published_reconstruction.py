@@ -2,8 +2,8 @@
 """The published network of BABY-AI, and its weights under their published names.
 
 It is MONAI's residual U-Net: 6 levels, 10 units of convolution and PReLU in each level on the way
-down, 379,053,826 parameters in 221 tensors (spec baby-ai, section 2). Nothing joins its input to
-its output, and nothing bounds what it says.
+down, 379,053,826 parameters in 221 tensors. Nothing joins its input to its output, and
+nothing bounds what it says.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 
 Unlike the usual order each convolution is followed by its activation, and that by normalisation;
 kernels begin Xavier-uniform and biases at 0. With the published settings there are 1,971,620
-weights in 2-D with 4 classes, and 5,646,275 in 3-D with 3 (spec mtneuro, section 4). 43,232 of
+weights in 2-D with 4 classes, and 5,646,275 in 3-D with 3 (MTNeuro's `models/unet.py`). 43,232 of
 them are never used: `conv0`, which follows an interpolation, is there as well where the grid is
 raised by a transposed convolution. It is kept, untrained, so that files fit either way.
 """

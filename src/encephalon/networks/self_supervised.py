@@ -2,7 +2,7 @@
 """An encoder that learns without labels: one view of a sample predicts another, or a neighbour.
 
 BYOL (Grill et al. 2020, arXiv:2006.07733), MYOW (Azabou et al. 2021, arXiv:2102.10106) and the
-merged MYOW of MTNeuro (spec mtneuro, section 3). What is predicted comes from a target, whose
+merged MYOW of MTNeuro (Quesada et al. 2022). What is predicted comes from a target, whose
 weights follow those of the encoder and of its projectors and are never trained.
 """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks of whole volumes by their papers' names, made of MONAI's parts, for volumes of any size.
 
-Both stand beside the U-Nets in the table of MTNeuro (spec mtneuro, section 4).
+Both stand beside the U-Nets in MTNeuro's table of results (mtneuro.github.io).
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def file_id(path: str | os.PathLike[str], rule: str = "stem") -> str:
     """The id that a file's name means by `rule`; its folders may be parted by / or \\.
 
     "stem" is the name without its suffix. "before-underscore" cuts the name at its first "_", then
-    at its first "." (`S3V1_x.tif` and `S3V1.tif` are `S3V1`: 3BTRON spec, section 1). Anything else
+    at its first "." (`S3V1_x.tif` and `S3V1.tif` are `S3V1`, as for 3BTRON). Anything else
     is a regular expression, looked for in the name, whose only group is the id. Raises TableError
     for a rule that is none, and for a name in which the expression finds nothing.
     """

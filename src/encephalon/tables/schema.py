@@ -52,7 +52,7 @@ class Columns:
     group        what may never straddle a split: an animal, a person, a volume
     split        the column that holds "train", "validation" or "test"
     id_rule      how the name of a file that comes without a table becomes an id: "stem" (without
-                 its suffix), "before-underscore" (3BTRON spec, checklist 1), or a regular
+                 its suffix), "before-underscore" (as for 3BTRON), or a regular
                  expression with one group; see `file_id`
     """
 

@@ -23,7 +23,7 @@ from encephalon.errors import RecipeError
 from encephalon.recipes.schema import Loss, Section
 from encephalon.recipes.validation import make_settings
 
-#: Smoothing of the overlap losses, as in the published training of brainy (nobrainer spec 3.4).
+#: Smoothing of the overlap losses, as in the published training of Nobrainer's brainy.
 EPSILON = 1e-7
 
 # What options may be.
@@ -69,7 +69,7 @@ def class_cross_entropy(
     """Cross-entropy of the softmax over C, for targets that are shares of each class.
 
     A sample weighs what its classes weigh, sum(target * weights), in a plain mean over the batch,
-    which is not divided by the sum of the weights (3BTRON: spec section 4). `smoothing` moves that
+    which is not divided by the sum of the weights (as 3BTRON was trained). `smoothing` moves that
     share of each target evenly to all classes (Szegedy et al. 2016), and leaves the weight alone.
     Only the first `columns` of C are looked at, where the others belong to another loss.
     With `weighted_mean` the sum is divided by that of the weights, as torch's own loss does it;
@@ -252,7 +252,7 @@ def reconstruction(
 
 
 def mse(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error over all voxels (BABY-AI: spec section 5)."""
+    """Mean squared error over all voxels, the loss of BABY-AI."""
     return nnf.mse_loss(predicted, target)
 
 

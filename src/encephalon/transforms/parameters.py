@@ -198,9 +198,9 @@ class RigidRanges(_Ranges):
 
 @dataclass(frozen=True)
 class VolumeRanges(_Ranges):
-    """How training images of a whole brain are varied; defaults are those of the legibility study.
+    """How training images of a whole brain are varied; defaults are those of Ruffle et al. 2024.
 
-    Its spec (section 3) gives them; each effect is drawn with `probability` on its own.
+    Each effect is drawn with `probability` on its own.
 
     probability     Of each effect.
     control_points  Least and greatest number of points of the grey-level curve that is bent.

@@ -4,7 +4,7 @@
 A recipe lists operations by name, { name = "zoom", probability = 0.5, scale = [1, 2] }, in the
 order in which they are applied; a study's settings have them as `tuple[AnyOperation, ...]`. What
 moves voxels moves those of the mask the same way, to the nearest; a tile of one slice is
-(C, 1, Y, X). The operations and their ranges are those of MTNeuro (spec mtneuro, section 3).
+(C, 1, Y, X). The operations and their ranges are those of MTNeuro (`transforms/xray.py`).
 """
 
 from __future__ import annotations

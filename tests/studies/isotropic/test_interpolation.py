@@ -32,7 +32,7 @@ def volume(shape: tuple[int, int, int], values: np.ndarray) -> Image:
 @pytest.mark.parametrize("name", ["cubic", "linear"])
 @pytest.mark.parametrize(("thickness", "gap"), [(2.0, 0.0), (3.3, 0.0), (4.0, 1.0), (6.0, 0.0)])
 def test_a_ramp_is_reproduced_without_drift(name: str, thickness: float, gap: float) -> None:
-    """Between the outermost middles to 1e-3 of a voxel's step (spec baby-ai, checklist 8)."""
+    """Between the outermost middles to 1e-3 of a voxel's step."""
     problem, truth = simulate_problem(
         volume((3, 4, 60), np.arange(60)), None, SliceSettings(2, thickness, gap)
     )
@@ -108,7 +108,7 @@ def test_few_slices_are_no_obstacle(count: int) -> None:
 
 @pytest.mark.data
 def test_alignment_is_worth_what_was_measured(data: Path) -> None:
-    """Of a real T2w, every second slice: the aligned spline gains 2 to 4 dB (spec, section 4)."""
+    """Of a real T2w, every second slice: the aligned spline gains 2 to 4 dB on `zoom`."""
     image = read_image(data / "pairs" / "openms-mni" / "patient07_T2.nii.gz")
     part = Image(image.data[60:100], image.affine.shifted((60, 0, 0)))
     problem, truth = simulate_problem(

@@ -46,7 +46,7 @@ class FixedNetwork:
 
 
 def test_the_result_sliced_again_is_the_input() -> None:
-    """NRMSE below 1 % (checklist 28), whatever the network says, in the units of the input."""
+    """NRMSE below 1 %, whatever the network says, in the units of the input."""
     given = problem()
     image = NetworkMethod(FixedNetwork())(given).image
     assert nrmse(given.stack.slices, given.stack.operator.slice(image)) < 0.01
@@ -179,7 +179,7 @@ def test_a_result_without_any_image_is_none(tmp_path: Path, kind: str) -> None:
 
 
 def test_the_result_does_not_depend_on_how_the_voxels_are_stored(tmp_path: Path) -> None:
-    """Axes swapped and flipped with their affine: within 0.1 dB of the truth (checklist 5)."""
+    """Axes swapped and flipped with their affine: within 0.1 dB of the truth."""
     path, _ = _thick(tmp_path)
     scan = read_image(path)
     turned = scan.affine.matrix[:, [2, 0, 1, 3]].copy()

@@ -18,7 +18,7 @@ START = Estimate(truth(), np.full(truth().shape, 90, np.float32))
 
 
 def test_the_scale_is_percentiles_1_and_99_of_what_is_above_0() -> None:
-    """Zeros and what is negative do not count (spec section 3)."""
+    """Zeros and what is negative do not count."""
     data = np.concatenate([np.arange(1, 1001), np.zeros(500), np.full(100, -5)]).astype(np.float32)
     scale = Scale.of(data)
     low, high = np.percentile(np.arange(1, 1001), [1, 99])

@@ -62,7 +62,7 @@ def test_the_first_slice_that_is_kept_can_be_chosen(rng: np.random.Generator) ->
 def test_the_measured_drift_is_kept(direction: str, factor: int, last: int, drift: int) -> None:
     """Voxel j holds position j * last / (size - 1): up to 1 mm off, 2 mm at coronal k = 5.
 
-    Spec baby-ai, section 4, on the published grid of 182 x 218 x 182 voxels of 1 mm.
+    BABY-AI's `create_LR_img`, on the published grid of 182 x 218 x 182 voxels of 1 mm.
     """
     size = SIZES[direction]
     places = np.arange(size) * last / (size - 1)

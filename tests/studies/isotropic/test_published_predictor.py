@@ -185,7 +185,7 @@ def test_a_published_file_is_loaded_with_the_published_settings(weights: Path) -
 
 
 def test_batches_and_half_precision_give_the_same_within_a_thousandth(weights: Path) -> None:
-    """One patch at once or three, single precision or half (spec checklist, 18)."""
+    """One patch at once or three, single precision or half."""
     model = find_model(weights)
     patches = np.random.default_rng(0).random((3, 2, 32, 32, 32), dtype=np.float32)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The published steps, each against numbers of the spec or a computation of its own."""
+"""The published steps, each against published numbers or a computation of its own."""
 
 from __future__ import annotations
 

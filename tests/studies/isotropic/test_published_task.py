@@ -95,7 +95,7 @@ def test_a_recipe_that_cannot_be_followed_is_refused(changes: dict[str, str], wo
 
 
 def test_71_files_are_split_into_49_11_and_11() -> None:
-    """int(0.7 n) and int(0.85 n) of the sorted files (spec section 3)."""
+    """int(0.7 n) and int(0.85 n) of the sorted files, as BABY-AI splits."""
     parts = published_parts(71)
     assert [parts.count(name) for name in ("train", "validation", "test")] == [49, 11, 11]
     assert parts == sorted(parts, key=["train", "validation", "test"].index)

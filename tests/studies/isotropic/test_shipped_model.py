@@ -68,7 +68,7 @@ def test_the_card_says_that_no_infant_was_scanned_for_it() -> None:
 def test_it_beats_aligned_cubic_in_every_plane(
     predictor: IsotropicPredictor, head: HeadPair, axis: str, voxels: int
 ) -> None:
-    """Slices two to five voxels thick, with a T1w and without (checklist 9, 10, 12, 28)."""
+    """Slices two to five voxels thick, with a T1w and without."""
     problem, truth = simulate_problem(head.t2w, head.t1w, SliceSettings(axis, 1.5 * voxels))
     cubic = psnr(METHODS["cubic"](problem).image, truth)
     estimate = predictor.reconstruct(problem)
@@ -80,7 +80,7 @@ def test_it_beats_aligned_cubic_in_every_plane(
 
 
 def test_the_uncertainty_follows_the_error(predictor: IsotropicPredictor, head: HeadPair) -> None:
-    """Where it says that it may be off, it is (checklist 29)."""
+    """Where it says that it may be off, it is."""
     from scipy.stats import spearmanr
 
     problem, truth = simulate_problem(head.t2w, head.t1w, SliceSettings("axial", 6.0))

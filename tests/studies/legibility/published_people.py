@@ -16,7 +16,7 @@ from encephalon.studies.legibility.published.settings import PublishedSettings, 
 from encephalon.studies.legibility.settings import Cohort
 from encephalon.tables.schema import Table
 
-#: The 25 variables by domain (spec legibility, section 3).
+#: The 25 variables by domain (Ruffle et al. 2024).
 VARIABLES = {
     "constitutional": "sex age weight handedness",
     "disease": "smoking hypertension atopy asthma fat",

@@ -17,7 +17,7 @@ from encephalon.studies.legibility.published.settings import PublishedSettings, 
 from encephalon.transforms.parameters import VolumeRanges
 
 PAGE = Path(__file__).parents[3] / "docs" / "legibility.md"
-#: What the script takes (spec legibility, section 1).
+#: What the released `train.py` takes.
 ORIGINAL = (
     "target inputs metadata_blocks device inpath outpath epochs restore batch_size num_workers "
     "resize veto_transformations augs_probability diagnostic data_size multi_gpu n_gpus lr "

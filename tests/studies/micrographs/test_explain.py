@@ -150,7 +150,7 @@ def test_published_folders_and_the_class_of_the_larger_logit(
     ],
 )
 def test_published_folders_have_the_published_edges(likelihood: float, folder: str) -> None:
-    """p > 0.75, p <= 0.25, (0.25-0.5] and (0.5-0.75] (3BTRON, spec section 6)."""
+    """p > 0.75, p <= 0.25, (0.25-0.5] and (0.5-0.75] (3BTRON)."""
     values = {"likelihood": likelihood, "predicted": "Aged", "p_Aged": likelihood}
     assert confidence_bins(("Young", "Aged"), "published")(values) == folder
 

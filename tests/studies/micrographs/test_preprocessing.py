@@ -50,7 +50,7 @@ def as_published(data: NDArray[Any]) -> Picture:
     return Preprocessing(SETTINGS, "published")(micrograph(data))
 
 
-# As published: 3BTRON spec, section 3.
+# As published by 3BTRON.
 
 
 def published(levels: NDArray[Any]) -> NDArray[np.float32]:
@@ -135,7 +135,7 @@ def test_floats_fill_sixteen_bits() -> None:
 
 @pytest.mark.data
 def test_real_micrographs_are_white_by_three_fifths(data: Path) -> None:
-    """Equalised and binarised, 0.54 to 0.62 of natural pictures is white (checklist row 4)."""
+    """Equalised and binarised, 0.54 to 0.62 of natural pictures is white."""
     paths = sorted(data.glob("em/axon-sem/sub-*/micr/*.png"))
     assert len(paths) == 6
     for path in paths:

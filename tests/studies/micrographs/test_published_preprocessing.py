@@ -55,7 +55,7 @@ def test_lis_threshold_is_that_of_scikit_image(levels: Levels) -> None:
 
 
 def test_lis_threshold_of_a_flat_histogram_is_two_fifths() -> None:
-    """Equalised ramps and noise are thresholded near 0.398 (3BTRON spec, section 3)."""
+    """Equalised ramps and noise are thresholded near 0.398 (as 3BTRON has it)."""
     ramp = count_levels(np.tile(np.arange(256, dtype=np.uint8), (16, 1)))
     assert li_threshold(equalised_levels(ramp), ramp) == pytest.approx(0.399, abs=0.002)
     noise = np.random.default_rng(0).integers(0, 65536, (512, 512), dtype=np.uint16)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every published or recomputed figure of 3BTRON comes out to the printed digit (spec section 5).
+"""Every published or recomputed figure of 3BTRON comes out to the printed digit.
 
 Each fact is checked on the 35 likelihoods rounded to four places; where the folder of real data is,
 these figures are compared with the published files.

@@ -191,7 +191,7 @@ def test_numbers_are_scaled_by_the_training_rows_alone(dataset: ImageDataset) ->
 
 
 def test_class_weights_are_the_published_ones() -> None:
-    """199 young and 161 aged weigh 0.9045 and 1.1180 (3BTRON spec, section 3)."""
+    """199 young and 161 aged weigh 0.9045 and 1.1180 (3BTRON)."""
     truth = np.repeat([0, 1], [199, 161])
     assert [round(weight, 4) for weight in class_weights(truth, 2)] == [0.9045, 1.1180]
     assert class_weights(truth, 3)[2] == 0

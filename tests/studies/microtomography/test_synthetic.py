@@ -24,7 +24,7 @@ def test_each_region_has_the_measured_shares_of_structures(region: object) -> No
 
 
 def test_vessels_and_cells_have_about_the_measured_areas() -> None:
-    """Medians of components of slices: 14 to 17 and 28 to 62 px (MTNeuro spec, section 2)."""
+    """Medians of components of slices: 14 to 17 and 28 to 62 px (nerdslab/xray-thc)."""
     for number, low, high in ((1, 7, 34), (2, 14, 124)):
         areas: list[int] = []
         for labels in VOLUME.structures[::8]:

@@ -38,7 +38,7 @@ __all__ = [
 Guide = Literal["absent", "used", "untrusted"]
 
 #: Residual of the slices, relative to them, beyond which to look and beyond which the result shows
-#: another head: one scan (specification: below 1 %), and several, which differ by their noise.
+#: another head: one scan (our aim: below 1 %), and several, which differ by their noise.
 CONSISTENCY, CONSISTENCY_OF_SEVERAL = (0.01, 0.10), (0.05, 0.20)
 #: A deviation is large from this share of the range of intensities (1st to 99th percentile) on:
 #: about the difference between grey and white matter in a T2w.

@@ -191,7 +191,7 @@ class EvaluationOptions(Section):
     """How a method is put to the test.
 
     axes         the planes of the slices
-    thicknesses  theirs in mm: every pair of both is simulated (spec baby-ai, checklist 9 and 10)
+    thicknesses  theirs in mm: every pair of both is simulated
     gap          between the slices, mm
     profile      their sensitivity: "box", "gaussian", a text file, or "point", which is decimation,
                  as published

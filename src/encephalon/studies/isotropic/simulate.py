@@ -45,8 +45,8 @@ class SimulationConfig:
     thicknesses, gap  Of the slices and between them, mm.
     profile           "box", "gaussian" or a text file of offsets in mm and sensitivities.
     noise, seed       Of the Rician noise, as a share of bright tissue; every file has its own.
-    factors, start    Of the published decimation (spec baby-ai, section 4), and its first slice. It
-                      knows nothing of the above but the axes; physical slices have no factors.
+    factors, start    Of the published decimation (BABY-AI), and its first slice. It knows nothing
+                      of the above but the axes; physical slices have no factors.
     """
 
     axes: tuple[str, ...] = ("axial",)

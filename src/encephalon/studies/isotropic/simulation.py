@@ -25,8 +25,7 @@ Float = NDArray[np.float32]
 BOX = SliceProfile()
 #: Share of a slice, or of a voxel, by which rounded headers may fall short of a whole one.
 ROUNDING = 1e-3
-#: Intensity that `noise` is a share of: bright tissue, as the published scale has it (spec
-#: baby-ai, section 3).
+#: Intensity that `noise` is a share of: bright tissue, as BABY-AI's scale has it.
 BRIGHT = 99
 
 

@@ -35,7 +35,7 @@ __all__ = ["ImageDataset", "prepare_dataset", "texture_features"]
 
 Result = TypeVar("Result")
 
-#: The published hold-out: a tenth of the rows, by class alone, seed 44 (3BTRON spec, section 3).
+#: The published hold-out: a tenth of the rows, by class alone, seed 44 (3BTRON).
 #: Its validation part was not published: a tenth of the rest.
 PUBLISHED_SPLIT = SplitOptions(test=0.1, validation=0.09, grouped=False, seed=44)
 #: Radii of the local binary patterns, each with 8 neighbours a pixel of radius (Ojala et al. 2002).

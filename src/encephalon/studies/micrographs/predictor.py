@@ -55,7 +55,7 @@ __all__ = ["Loaded", "MicrographPredictor", "make_micrograph_predictor"]
 CACHE_LIMIT = 2 << 30
 """Bytes of preprocessed pictures that are kept, about 3,500 of them: our choice."""
 PUBLISHED_THRESHOLDS = (0.25, 0.75)
-"""Green and amber threshold of the published model (3BTRON, spec section 5)."""
+"""Green and amber threshold of the published model (3BTRON)."""
 MOST_READERS = 8
 """Threads that read at most: more would wait for the disk and only hold memory. Our choice."""
 

@@ -31,7 +31,7 @@ _WORDS = {
     "saturated": "share of saturated pixels",
 }
 
-# Upper ends of the published bins, by the likelihood of the positive class (spec section 6).
+# Upper ends of the published bins, by the likelihood of the positive class (3BTRON).
 _PUBLISHED = (
     (0.25, "certain_negative"),
     (0.5, "uncertain_negative"),

@@ -47,7 +47,7 @@ class DataBar(Section):
 class Thresholds(Section):
     """How the two thresholds of the traffic light are found on validation predictions.
 
-    step    Step of the grid (3BTRON spec 5: 0.05, which gives 99 pairs).
+    step    Step of the grid (3BTRON: 0.05, which gives 99 pairs).
     amber   "excluded" scores green and red alone; "negative" counts amber as negative.
     widest  Largest |amber - green| of the symmetric pairs that are chosen from.
     """

@@ -170,8 +170,7 @@ class Tile:
 class Benchmark(Section):
     """A whole benchmark; make it with `load_benchmark`.
 
-    mode                 "published" for the published rules, with their defects (MTNeuro spec,
-                         section 7).
+    mode                 "published" for the published rules, with the defects of MTNeuro.
     spacing              Edges of a voxel, micrometres; as the volume of an image says by default.
     channels             Addresses by name: "image", and "regions" and "structures" where there are
                          such labels. Paths are relative to the file. Several masks make one

@@ -21,7 +21,7 @@ from encephalon.training.transfer import start_from
 
 __all__ = ["train_without_gradient"]
 
-#: Sides of a tile, pixels, after averaging: 4,096 numbers, as published (MTNeuro spec, section 5).
+#: Sides of a tile, pixels, after averaging: 4,096 numbers, as published by MTNeuro.
 SIDE = 64
 
 

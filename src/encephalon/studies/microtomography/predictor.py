@@ -66,7 +66,7 @@ __all__ = ["TilePredictor", "make_tile_predictor"]
 
 Float = NDArray[np.float32]
 
-#: What the published networks of structures learnt from, of volumes (spec mtneuro, section 2).
+#: What the published networks of structures in volumes learnt from (MTNeuro's `taskconfig`).
 PUBLISHED_TILE = (8, 256, 256)
 
 

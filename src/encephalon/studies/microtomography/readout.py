@@ -3,8 +3,7 @@
 
 Everything is fitted on the tiles that train, chosen on those that validate and scored once on those
 that test. What the published code does instead, fitting and scoring on the same tiles, is given as
-the in-sample R2 beside it, with what shuffled answers reach: 512 numbers explain some of anything
-(MTNeuro spec, section 5).
+the in-sample R2 beside it, with what shuffled answers reach: 512 numbers explain some of anything.
 """
 
 from __future__ import annotations

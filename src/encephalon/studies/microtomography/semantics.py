@@ -2,7 +2,7 @@
 """Semantic features of tiles: shares of structures; how many objects, how large, how far apart.
 
 They are read from dense labels of a box, and are what a read-out asks of a representation
-(MTNeuro spec, section 5). Objects are the components of one class, such as "cell", in three
+(MTNeuro's `annots/features.py`). Objects are the components of one class, such as "cell", in three
 dimensions that touch by their faces; they never join across two boxes, which the published code
 lets them.
 

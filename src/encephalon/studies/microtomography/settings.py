@@ -48,7 +48,7 @@ class Intensity(Section):
 
 
 class SelfSupervision(Section):
-    """How a representation is learnt without labels (MTNeuro spec, section 3).
+    """How a representation is learnt without labels, as MTNeuro does (Quesada et al. 2022).
 
     momentum              Of the averaged target network at the start; it rises to 1 by a cosine.
     pool                  Other tiles, among which neighbours are sought.

@@ -45,7 +45,7 @@ class Region:
 #: Edges of a voxel, micrometres, as of the published volume.
 SPACING = (1.17, 1.17, 1.17)
 
-#: Percent of the voxels, measured on the published masks (MTNeuro spec, section 2); the grain of
+#: Percent of the voxels, measured on the published masks (nerdslab/xray-thc); the grain of
 #: the tissue is ours. Ids as in the published channel.
 REGIONS = (
     Region("cortex", (1,), 1.7, 2.6, 0.0, 2.0),
@@ -56,7 +56,7 @@ REGIONS = (
 STRUCTURES = ("background", "vessel", "cell", "axon")
 
 #: Radius of a vessel and volume of a cell, voxels, from median areas of 14 to 17 and 28 to 62 px
-#: in a slice (MTNeuro spec, section 2).
+#: in a slice of the same masks.
 VESSEL_RADIUS, CELL_VOLUME = 2.2, 290.0
 #: Grey levels of background, vessel, cell and axon, and of noise: the mean and the standard
 #: deviation of all come near the published 0.489 and 0.124 of the range.

@@ -26,7 +26,7 @@ from encephalon.studies.isotropic.reconstruction.problem import AXES
 from encephalon.tables.schema import Table
 from encephalon.training.dataset import in_threads
 
-#: Shares of the sorted files that train, and that train or validate (spec baby-ai, section 3).
+#: Shares of the sorted files that train, and that train or validate, as for BABY-AI.
 TRAIN_UNTIL, VALIDATION_UNTIL = 0.7, 0.85
 
 Float = NDArray[np.float32]
@@ -54,7 +54,7 @@ class Decimated:
         """T1w and decimated T2w (2, I, J, K), and the true T2w (1, I, J, K), each normalised.
 
         All three by themselves, as published, so that what is given and what is wanted have
-        different scales (spec section 7, number 10).
+        different scales: a defect that is kept.
         """
         t1w, truth = (read_published(read_image(path)) for path in (self.head.t1w, self.head.t2w))
         thick = decimate(truth, self.factor, self.axis)
@@ -104,8 +104,7 @@ def split_as_published(table: Table) -> Table:
     """The table with the published split, unless it has a split of its own.
 
     Rows go by the sorted paths of their T2w, so the sessions of one infant can come to lie in two
-    parts: a defect that is kept (spec section 7, number 6). Raises TableError for a table without
-    the column of the T2w.
+    parts: a defect that is kept. Raises TableError for a table without the column of the T2w.
     """
     column = table.columns.split
     if column is None or (table.has(column) and any(table.texts(column))):

@@ -2,7 +2,7 @@
 """The published reconstruction of BABY-AI, repeated, with the defects that are part of its result.
 
 Two volumes on the atlas grid are padded, normalised each by itself, cut into patches, and what the
-network says of the patches is averaged. Kept on purpose (spec baby-ai, sections 3 and 7):
+network says of the patches is averaged. Kept on purpose:
 
 - the result stays padded, 192 x 224 x 192 voxels, unless an atlas was given, and in normalised
   units: nothing brings the intensities of the T2w back;

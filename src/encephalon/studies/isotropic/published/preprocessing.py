@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The steps of BABY-AI around its network, and the thick slices that it was trained on.
 
-Source: spec baby-ai, sections 3 and 4. Volumes are padded, normalised, cut into patches and
+Source: its repository, baby-ai-local. Volumes are padded, normalised, cut into patches and
 averaged; the defects are kept on purpose, and `PublishedPredictor` names them. No slice is thick:
 every k-th is kept as it is, and what is kept is stretched over the whole grid, which moves it by up
 to k - 1 voxels. That serves comparisons with published results alone; `simulate` does what scanners
@@ -44,7 +44,7 @@ Tell = Callable[[int, int], None]
 ATLAS = Affine(
     np.asarray([[-1, 0, 0, 90], [0, 1, 0, -126], [0, 0, 1, -72], [0, 0, 0, 1]], dtype=np.float64)
 )
-"""Where the published atlas lies: stored left to right, 1 mm (spec section 3)."""
+"""Where the published atlas lies: stored left to right, 1 mm (BABY-AI's `infant_atlas.nii.gz`)."""
 #: Percentiles of the voxels above 0 that become 0 and 1, and what keeps their distance from 0.
 PERCENTILES, TINY = (1, 99), 1e-6
 #: Voxel edges may differ from 1 mm by this much, mm: headers hold single precision.

@@ -15,7 +15,7 @@ from encephalon.studies.isotropic.settings import NetworkOptions, Plane
 NETWORK = "published-reconstruction"
 """The registered name of the only network of published recipes."""
 ROLES = ("t1w", "t2w")
-"""The inputs in the order of the network's channels (spec baby-ai, section 2)."""
+"""The inputs in the order of the network's channels, as BABY-AI has them."""
 #: Levels of the published network, where a recipe does not say.
 LEVELS = 6
 
@@ -28,7 +28,7 @@ Size = tuple[Annotated[int, Field(gt=1)], Annotated[int, Field(gt=1)], Annotated
 class PublishedSettings(Section):
     """How BABY-AI was trained and is used; the defaults are the published values.
 
-    Sources: spec baby-ai, section 3 for grid and patches, section 4 for the decimation.
+    Source: its repository, baby-ai-local.
 
     shape, padded    Voxels of the atlas grid, and of the volume that patches are cut from: zeros
                      are added on both sides.

@@ -39,7 +39,7 @@ class PublishedTask:
 
     The volumes (every head, plane and factor) are shuffled once; then come all patches of the
     first in raster order, all of the second, and so on, and from the beginning again. A batch is
-    therefore full of neighbours, mostly of one volume (spec baby-ai, section 5).
+    therefore full of neighbours, mostly of one volume, as in BABY-AI's `scripts/training.py`.
 
     train, validation   The heads to learn from and to judge by.
     settings, training  The `[study]` and `[training]` sections of the recipe.

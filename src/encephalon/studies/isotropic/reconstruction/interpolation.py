@@ -30,8 +30,8 @@ def linear_weights(operator: SliceOperator) -> Matrix:
 def cubic_weights(operator: SliceOperator) -> Matrix:
     """Weights (voxels, slices) of the cubic B-spline through the slices, each at its middle.
 
-    Straight lines stay straight up to the outermost middles (spec baby-ai, checklist 8), beyond
-    which the outermost slices hold. Fewer than four slices have a spline of a lower order.
+    Straight lines stay straight up to the outermost middles, beyond which the outermost
+    slices hold. Fewer than four slices have a spline of a lower order.
     """
     from scipy.interpolate import make_interp_spline
 
@@ -46,9 +46,9 @@ def cubic_weights(operator: SliceOperator) -> Matrix:
 def zoom_weights(operator: SliceOperator) -> Matrix:
     """Weights (voxels, slices) of the published interpolation, with its fault.
 
-    SciPy's `zoom` of order 3 without `grid_mode`, as BABY-AI interpolates (spec baby-ai, section
-    4): the first and the last slice are taken for the first and the last voxel, wherever they were
-    measured, so that everything between them is moved.
+    SciPy's `zoom` of order 3 without `grid_mode`, as BABY-AI interpolates in
+    `create_LR_img`: the first and the last slice are taken for the first and the last voxel,
+    wherever they were measured, so that everything between them is moved.
     """
     from scipy.ndimage import zoom
 

@@ -47,7 +47,7 @@ CHANNELS = (
     "logarithm of the voxels between slices",
     "logarithm of the voxels in a slice",
 )
-#: The intensities that become 0 and 1, as published (spec baby-ai, section 3).
+#: The intensities that become 0 and 1, as published by BABY-AI.
 PERCENTILES = (1.0, 99.0)
 
 

@@ -24,7 +24,7 @@ from encephalon.tables.schema import Table
 
 __all__ = ["PublishedInputs", "split_as_published"]
 
-#: Share of the people that trains where there is no split (spec legibility, section 3).
+#: Share of the people that trains where there is no split (Ruffle et al. 2024).
 TRAINED = 0.8
 #: The published seed. Who trains was fixed in folders, so that the draw by it is ours.
 SEED = 1337

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the published network is given, as numbers: images, metadata and targets (spec, section 3).
+"""What the published network is given, as numbers: images, metadata and targets.
 
 An image is published as a z-score and then between -1 and 1. The second undoes the first, as both
 are straight lines, and so stands alone.

@@ -19,12 +19,12 @@ IMAGES = ("flair", "t1", "dwi")
 Input = Literal["flair", "t1", "dwi", "connectivity", "metadata"]
 INPUTS: tuple[Input, ...] = get_args(Input)
 """What its inputs are called, in their order."""
-#: Side of the images for a network that sees none (spec legibility, section 1: --resize).
+#: Side of the images for a network that sees none (--resize of `train.py`).
 SMALL = 64
 
 
 class PublishedSettings(LegibilitySettings):
-    """How the study was done; the defaults are those of its released script (spec legibility).
+    """How the study was done; the defaults are those of its released `train.py`.
 
     Beside or unlike those of `LegibilitySettings`:
 

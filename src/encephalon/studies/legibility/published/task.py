@@ -183,7 +183,7 @@ class PublishedTask:
 def penalty(network: nn.Module, settings: PublishedSettings) -> Tensor:
     """The mean square of each tensor of weights, times what it counts, summed.
 
-    All weights have it, also those of blocks that are passed over (spec legibility, section 2). On
+    All weights have it, also those of blocks that are passed over, as in `train.py`. On
     several devices every parameter must have a gradient, so that biases count for 0.
     """
     parts = []

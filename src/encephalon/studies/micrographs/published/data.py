@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The arrays of the published preprocessing: read into a table of images, and written of one.
 
-3BTRON keeps a set of images as three files of a folder (spec, section 1): `np_images.npy`
-(N, H, W), the binary images in [0, 1]; `labels.npy` (N), the classes by number; `features.npy`
-(N, 5), the covariates one-hot. The last two may be missing where nothing is known.
+3BTRON keeps a set of images as three files of a folder: `np_images.npy` (N, H, W), the binary
+images in [0, 1]; `labels.npy` (N), the classes by number; `features.npy` (N, 5), the covariates
+one-hot. The last two may be missing where nothing is known.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the published network sees: a binary image of the foreground at an eighth of the size.
 
-3BTRON spec, section 3: equalise, binarise at Li's threshold, rescale by 1/8 (steps 2 to 4), then
-the evaluation transform of ImageNet networks (steps 6 to 8).
+As published by 3BTRON: equalise, binarise at Li's threshold, rescale by 1/8, then the evaluation
+transform of ImageNet networks.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def equalised_levels(counts: Counts) -> NDArray[np.float32]:
 
     The levels are scaled to [0, 1] and counted in 256 bins from the darkest to the brightest; each
     becomes the share of pixels up to it, interpolated between the centres of the bins
-    (scikit-image's `equalize_hist` of a float image; 3BTRON spec, section 3, step 2).
+    (scikit-image's `equalize_hist` of a float image, as 3BTRON uses it).
     """
     present = np.flatnonzero(counts)
     # A product, not a division: values at the edge of a bin must fall as in scikit-image.
