@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from dataclasses import replace
@@ -18,10 +19,10 @@ from PIL import Image
 import encephalon
 from encephalon.errors import MissingExtraError, ModelError, OutputExistsError, UsageError
 from encephalon.models.bundle import metadata
-from encephalon.models.catalogue import find_model, list_models
+from encephalon.models.catalogue import find_model, list_models, model_info, verify_model
 from encephalon.models.description import dump_description
 from encephalon.models.exchange import export_model, import_model
-from encephalon.models.folder import ModelFolder, open_model
+from encephalon.models.folder import ModelFolder, open_model, save_model
 from encephalon.models.registry import registry_entries, shipped_entries
 
 #: The keys that MONAI's schema of 2024-07-25 requires, and what each must be.
@@ -275,3 +276,57 @@ def test_a_bundle_is_a_model_by_its_path(model: ModelFolder, tmp_path: Path, hom
     (folder / "configs" / "metadata.json").write_text(json.dumps(about))
     with pytest.raises(ModelError, match="another program wrote"):
         find_model(folder)
+
+
+def test_a_bundle_is_told_by_where_it_lies(model: ModelFolder, tmp_path: Path, home: Path) -> None:
+    """Not by the folder that was made of it."""
+    folder = export_model(model.path, tmp_path / "tiny", format="monai")
+    assert model_info(folder)["path"] == folder
+    assert home in find_model(folder).path.parents
+
+
+def test_what_was_made_of_a_bundle_is_removed_when_nobody_uses_it(
+    model: ModelFolder, tmp_path: Path, home: Path
+) -> None:
+    """After 30 days, when another bundle is used; what was used since stays, as does all else."""
+    kept = []
+    for name, days in (("unused", 31), ("used", 29)):
+        about = replace(model.description, name=name)
+        made = save_model(tmp_path / f"{name}-model", about, model.tensors())
+        bundle = export_model(made.path, tmp_path / name, format="monai")
+        kept.append(find_model(bundle).path)
+        then = kept[-1].stat().st_mtime - days * 24 * 3600
+        os.utime(kept[-1], (then, then))
+    import_model(model.path)
+    os.utime(home / "tiny", (0, 0))
+    last = find_model(export_model(model.path, tmp_path / "last", format="monai")).path
+    assert {path for path in home.iterdir() if path.is_dir()} == {kept[1], last, home / "tiny"}
+    assert not kept[0].with_name(f"{kept[0].name}.lock").exists()
+    assert find_model(tmp_path / "unused").path == kept[0]  # made once more
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("device", "cuda", """'device' is "cuda" instead of "auto"\\)"""),
+        ("run", None, r"missing 'run'\)"),
+        ("more", "$print(1)", r"unexpected 'more'\)"),
+    ],
+)
+def test_what_monai_would_run_is_compared(
+    model: ModelFolder, tmp_path: Path, home: Path, key: str, value: str | None, said: str
+) -> None:
+    """The sentence says what is not as an export writes it; a file that is none is told too."""
+    folder = export_model(model.path, tmp_path / "tiny", format="monai")
+    assert verify_model(folder) == model.description.files
+    path = folder / "configs" / "inference.json"
+    about = json.loads(path.read_text())
+    about = (
+        {**about, key: value} if value is not None else {k: v for k, v in about.items() if k != key}
+    )
+    path.write_text(json.dumps(about))
+    with pytest.raises(ModelError, match=rf"inference\.json: .*{said}"):
+        verify_model(folder)
+    path.write_text("{")
+    with pytest.raises(ModelError, match=r"inference\.json"):
+        verify_model(folder)

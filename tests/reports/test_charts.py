@@ -15,6 +15,7 @@ from encephalon.reports.charts import (
     Point,
     Series,
     axis_of,
+    bar_chart,
     dot_chart,
     line_chart,
     place_chart,
@@ -147,6 +148,30 @@ def test_shares_are_bars_with_what_is_usual_over_them() -> None:
     assert widths[1] == pytest.approx(3 * widths[0], abs=0.2)
     marks = [line.attrib for line in chart.iter("line") if line.attrib["class"] == "middle"]
     assert float(marks[1]["x1"]) > float(marks[0]["x1"])
+
+
+def test_a_number_that_is_not_known_has_no_bar_and_says_so() -> None:
+    """The others are drawn as without it, on an axis of their own."""
+    nan = float("nan")
+    for chart, alone in (
+        (bar_chart({"age": 0.5, "sex": nan}, "adds"), bar_chart({"age": 0.5}, "adds")),
+        (
+            share_chart(["F", "M"], [0.25, nan], [0.5, nan], "sex"),
+            share_chart(["F"], [0.25], [0.5], "sex"),
+        ),
+    ):
+        assert "nan" not in chart.lower()
+        bars = [
+            [part.attrib for part in ElementTree.fromstring(each).iter("rect")]
+            for each in (chart, alone)
+        ]
+        assert len(bars[0]) == 1
+        assert bars[0] == bars[1]
+        assert chart.count("not known") == 1
+        assert "not known" not in alone
+    assert ">∞<" in bar_chart({"age": float("inf")}, "adds")
+    unusual = ElementTree.fromstring(share_chart(["F"], [0.25], [nan], "sex"))
+    assert [line.get("class") for line in unusual.iter("line")].count("middle") == 0
 
 
 def test_equal_pairs_lie_on_the_line() -> None:

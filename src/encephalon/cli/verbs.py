@@ -168,7 +168,6 @@ def _parameter(name: str, found: Sequence[Found]) -> Parameter:
     kinds = get_args(field.annotation) if one_of else (field.annotation,)
     kind = next(each for each in kinds if each is not type(None))
     names, many = flag.names.split(), get_origin(kind) is tuple
-    long = next((one for one in names if one.startswith("--")), "")
     told: dict[str, Any] = {"help": _help(found), "metavar": flag.metavar or None}
     if kind is int:
         # The least and the largest whole number that any of the fields takes.
@@ -178,9 +177,9 @@ def _parameter(name: str, found: Sequence[Found]) -> Parameter:
         most += [each.lt - 1 for each in bounds if hasattr(each, "lt")]
         told |= {"min": min(least, default=None), "max": max(most, default=None)}
     if get_origin(kind) is dict:
-        told["callback"], kind = _pairs(long), list[str]
+        told["callback"], kind = _pairs(flag.long), list[str]
     if many and names:
-        told["callback"] = _numbers(long) if get_args(kind)[0] is float else words
+        told["callback"] = _numbers(flag.long) if get_args(kind)[0] is float else words
     plain = type(get_args(kind)[0]) if get_origin(kind) is Literal else kind
     read: Any = plain if plain in (bool, int, float, Path, list[str]) else str
     if not names:

@@ -5,22 +5,27 @@ Both have `configs/metadata.json` by MONAI's schema. A folder for the Hub is a m
 begins its card with the Hub's fields. A bundle has the layout of MONAI's specification
 (https://docs.monai.io/en/stable/mb_specification.html): its `models/model.pt` are tensors alone,
 and `configs/model.toml` says what made them. Its `configs/inference.json` runs in MONAI, by this
-package; here it is written, and never read.
+package; here it is written and compared, and never run.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
 
 from encephalon import __version__
-from encephalon.errors import EncephalonError, ModelError, require_extra
-from encephalon.io.atomic import locked, make_folder, sha256, write_json
+from encephalon.errors import EncephalonError, ModelError, OutputError, listed, require_extra
+from encephalon.io.atomic import locked, make_folder, remove, sha256, write_json
 from encephalon.io.files import is_file
 from encephalon.io.text import read_json
 from encephalon.models import files
@@ -62,7 +67,13 @@ _CONFIGURATION = {
 """
 _LARGEST_METADATA = 1 << 22
 _LARGEST = 1 << 30
+_LONGEST_VALUE = 80
+"""Characters of a setting in a message."""
 _SAID = "the metadata of a bundle"
+_KEPT = ".bundle-"
+"""How the names of the model folders begin that were made of bundles."""
+_UNUSED = 30 * 24 * 3600.0
+"""Seconds after which one of them that was not used is removed: our choice."""
 _SMALL = 64
 """Voxels along each axis of an image that tells how many channels come out."""
 _TYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(uint8)": "uint8"}
@@ -106,10 +117,41 @@ def write_bundle(model: ModelFolder, folder: Path) -> None:
     written = [name for name in (_TOML, _TENSORS, _GRAPH, _CARD) if is_file(folder / name)]
     digests = {name: sha256(folder / name) for name in written}
     write_json(folder / METADATA, metadata(model) | {"encephalon_files": digests})
-    known = dict(_CONFIGURATION)
-    if model.weights is None:
-        del known["network_def"]
-    write_json(folder / INFERENCE, known)
+    write_json(folder / INFERENCE, _configuration(model))
+
+
+def _configuration(model: ModelFolder) -> dict[str, Any]:
+    """What MONAI runs of a model; without weights there is no network to give it."""
+    return {
+        key: value
+        for key, value in _CONFIGURATION.items()
+        if key != "network_def" or model.weights is not None
+    }
+
+
+def check_configuration(model: ModelFolder, folder: Path) -> None:
+    """Raise ModelError unless MONAI would run of the bundle `folder` what an export writes."""
+    try:
+        found = read_json(folder / INFERENCE, _LARGEST_METADATA)
+    except EncephalonError as error:
+        raise ModelError(str(error)) from error
+    expected, found = _configuration(model), found if isinstance(found, dict) else {}
+    faults = [f"missing {key!r}" for key in expected if key not in found]
+    faults += [f"unexpected {key!r}" for key in found if key not in expected]
+    faults += [
+        f"{key!r} is {_shown(found[key])} instead of {_shown(value)}"
+        for key, value in expected.items()
+        if key in found and found[key] != value
+    ]
+    if faults:
+        raise ModelError(
+            f"{folder / INFERENCE}: MONAI would run something else than this version exports "
+            f"({listed(faults, 3, '; ')}): export the model again, unless you changed it yourself."
+        )
+
+
+def _shown(value: Any) -> str:
+    return shorten(json.dumps(value), _LONGEST_VALUE, placeholder=" ...")
 
 
 def is_bundle(folder: Path) -> bool:
@@ -120,16 +162,33 @@ def is_bundle(folder: Path) -> bool:
 def open_bundle(folder: Path) -> ModelFolder:
     """The model of a bundle that `write_bundle` wrote, to be used where it lies.
 
-    A model folder is made of it once and kept beside the installed ones. Raises what `read_bundle`
-    raises, also for a file of the bundle that was changed since.
+    A model folder is made of it once and kept beside the installed ones, until nobody has used it
+    for 30 days. Raises what `read_bundle` raises, also for a file of the bundle that was changed
+    since.
     """
-    kept = files.installed_folder() / f".bundle-{digest(folder / METADATA, _SAID)[:16]}"
+    kept = files.installed_folder() / f"{_KEPT}{digest(folder / METADATA, _SAID)[:16]}"
     make_folder(files.installed_folder())
     with locked(kept):
         if is_file(kept / DESCRIPTION):
             _files_of(folder)
-            return open_model(kept)
-        return read_bundle(folder, kept)
+            found = open_model(kept)
+        else:
+            found = read_bundle(folder, kept)
+        with suppress(OSError):  # a folder of somebody else
+            os.utime(kept)
+    _remove_unused(files.installed_folder())
+    return replace(found, bundle=folder)
+
+
+def _remove_unused(home: Path) -> None:
+    """Remove the model folders of bundles that were not used for long, with their locks."""
+    for kept in home.glob(f"{_KEPT}*"):
+        with suppress(OSError, OutputError):  # another process is quicker, or has it
+            if not kept.is_dir() or time.time() - kept.stat().st_mtime < _UNUSED:
+                continue
+            with locked(kept, timeout=0):
+                remove(kept)
+                kept.with_name(f"{kept.name}.lock").unlink()
 
 
 def read_bundle(folder: Path, target: Path) -> ModelFolder:

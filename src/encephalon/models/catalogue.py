@@ -208,7 +208,7 @@ def model_info(name_or_path: str | Path) -> dict[str, Any]:
 def info_of(model: ModelFolder | PublishedFile) -> dict[str, Any]:
     """The same of a model that was found; of weights that nobody registered, it is little."""
     if isinstance(model, ModelFolder):
-        return _info(model.description, model.path)
+        return _info(model.description, model.bundle or model.path)
     if model.entry is not None:
         return _info(model.entry, model.path)
     return {**model.describe(), "path": model.path, "network": model.network}
@@ -217,13 +217,18 @@ def info_of(model: ModelFolder | PublishedFile) -> dict[str, Any]:
 def verify_model(name_or_path: str | Path) -> dict[str, str]:
     """Return file name to sha256 of a model whose files are all what they should be.
 
-    Hashes every file and reads the tensors. Raises ModelError or MissingFileError otherwise, and
-    ModelError for published weights that are in no registry, as there is nothing to compare.
+    Hashes every file and reads the tensors; of a bundle of MONAI it also compares what MONAI would
+    run with what an export writes. Raises ModelError or MissingFileError otherwise, and ModelError
+    for published weights that are in no registry, as there is nothing to compare.
     """
     model = find_model(name_or_path)
     if isinstance(model, ModelFolder):
         if model.weights is not None:
             model.tensors()
+        if model.bundle is not None:
+            from encephalon.models.bundle import check_configuration
+
+            check_configuration(model, model.bundle)
         return dict(model.description.files)
     if model.entry is None or not model.entry.sha256:
         raise ModelError(

@@ -51,6 +51,8 @@ class ModelFolder:
     """Of `model.toml`, which holds the sha256 of every other file: it identifies the model."""
     told: Mapping[str, Any] = field(default_factory=dict)
     """What is said of it beside, such as why it was chosen among the models of a grid."""
+    bundle: Path | None = None
+    """The bundle of MONAI that it was made of, if it was."""
 
     @property
     def name(self) -> str:

@@ -282,6 +282,11 @@ class Flag:
     help: str
     metavar: str = ""
 
+    @property
+    def long(self) -> str:
+        """The name that messages say, such as "--border"; "" for an argument."""
+        return next((name for name in self.names.split() if name.startswith("--")), "")
+
 
 #: Flags that several commands share.
 OUTPUT = Flag("-o --output", "Where the results go.", "PLACE")

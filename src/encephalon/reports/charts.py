@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, floor, isfinite, log10
+from math import ceil, floor, isfinite, isnan, log10
 
 from encephalon.reports.format import (
     Html,
@@ -117,7 +117,10 @@ def _span(axis: Axis, interval: Interval | None, y: float, name: str) -> list[Ht
 
 
 def bar_chart(values: Mapping[str, float], title: str) -> Html:
-    """Show each value as a bar from 0, to the right above it and to the left below it."""
+    """Show each value as a bar from 0, to the right above it and to the left below it.
+
+    A value that is not known, NaN, has no bar: it says so where the bar would begin.
+    """
     left, width = _beside(list(values))
     axis = axis_of([0.0, *values.values()], left, width - 28.0)
     bottom = _BAR * len(values)
@@ -126,6 +129,9 @@ def bar_chart(values: Mapping[str, float], title: str) -> Html:
         y = _BAR * place
         name = {"x": _px(left - 12.0), "y": _px(y + _BAR / 2 + 4.0), "text_anchor": "end"}
         drawn.append(tag("text", label, **name))
+        if not isfinite(value):
+            drawn.append(_without_bar(value, axis.at(0.0), y + _BAR / 2))
+            continue
         ends = sorted((axis.at(0.0), axis.at(value)))
         size = {"x": _px(ends[0]), "width": _px(ends[1] - ends[0]), "height": _px(_BAR - 8.0)}
         kind = "rise" if value >= 0 else "fall"
@@ -245,19 +251,33 @@ def place_chart(
 def share_chart(
     labels: Sequence[str], shares: Sequence[float], usual: Sequence[float], title: str
 ) -> Html:
-    """Show a share of each label as a bar, from 0 to 1, and what is `usual` as a mark over it."""
+    """Show a share of each label as a bar, from 0 to 1, and what is `usual` as a mark over it.
+
+    A share that is not known, NaN, has no bar and says so; a `usual` one has no mark.
+    """
     left, width = _beside(labels)
     axis, bottom = axis_of([0, 1], left, width - 28.0), _ROW * len(labels)
     drawn = [plot_below(axis, bottom, title, grid=True)]
     for place, (label, share, other) in enumerate(zip(labels, shares, usual, strict=True)):
-        y, x = _ROW * (place + 0.5), _px(axis.at(other))
+        y = _ROW * (place + 0.5)
         name = {"x": _px(left - 12.0), "y": _px(y + 4.0), "text_anchor": "end"}
         drawn.append(tag("text", label, **name))
-        size = {"width": _px(axis.at(share) - left), "height": _px(_ROW / 2)}
-        said = tag("title", f"{label}: {format_share(share)}, usual {format_share(other)}")
-        drawn.append(tag("rect", said, class_="bar told", x=_px(left), y=_px(y - _ROW / 4), **size))
-        drawn.append(tag("line", class_="middle", x1=x, x2=x, y1=_px(y - 12), y2=_px(y + 12)))
+        if isfinite(share):
+            size = {"width": _px(axis.at(share) - left), "height": _px(_ROW / 2), "x": _px(left)}
+            said = tag("title", f"{label}: {format_share(share)}, usual {format_share(other)}")
+            drawn.append(tag("rect", said, class_="bar told", y=_px(y - _ROW / 4), **size))
+        else:
+            drawn.append(_without_bar(share, left, y))
+        if isfinite(other):
+            x = _px(axis.at(other))
+            drawn.append(tag("line", class_="middle", x1=x, x2=x, y1=_px(y - 12), y2=_px(y + 12)))
     return svg_chart(join(*drawn), bottom + _BOTTOM, title, width)
+
+
+def _without_bar(value: float, x: float, y: float) -> Html:
+    """What stands in the row of a value that no bar can show."""
+    words = "not known" if isnan(value) else format_number(value)
+    return tag("text", words, x=_px(x + 6.0), y=_px(y + 4.0))
 
 
 def _square(values: Sequence[float], x_title: str, y_title: str) -> tuple[Axis, Axis, Html]:

@@ -148,7 +148,7 @@ def _config(asked: SliceOptions) -> SimulationConfig:
 def _flag(name: str) -> str:
     """The flag of an option of slices, as help has it first."""
     told = SliceOptions.model_fields[name].metadata
-    return next(one for one in told if isinstance(one, Flag)).names.split()[0]
+    return next(one.long for one in told if isinstance(one, Flag))
 
 
 def _phantoms(asked: PhantomOptions, progress: Progress) -> Done:
