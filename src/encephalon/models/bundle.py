@@ -184,11 +184,16 @@ def _remove_unused(home: Path) -> None:
     """Remove the model folders of bundles that were not used for long, with their locks."""
     for kept in home.glob(f"{_KEPT}*"):
         with suppress(OSError, OutputError):  # another process is quicker, or has it
-            if not kept.is_dir() or time.time() - kept.stat().st_mtime < _UNUSED:
+            if not _is_unused(kept):
                 continue
             with locked(kept, timeout=0):
-                remove(kept)
-                kept.with_name(f"{kept.name}.lock").unlink()
+                if _is_unused(kept):  # still, now that nobody can take it up
+                    remove(kept)
+                    kept.with_name(f"{kept.name}.lock").unlink()
+
+
+def _is_unused(kept: Path) -> bool:
+    return kept.is_dir() and time.time() - kept.stat().st_mtime > _UNUSED
 
 
 def read_bundle(folder: Path, target: Path) -> ModelFolder:
