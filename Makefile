@@ -73,19 +73,22 @@ QUICKLY := --set training.epochs=1 --set training.steps_per_epoch=4 --set traini
 ONE_BLOCK := --set study.blocks_per_head=1
 endif
 
-# From the weights of version 0.1.0, as they are kept in the history of this repository.
-FIRST_WEIGHTS := 0051300ff633a051a7e220a01ad49c537cc99d45
-ON_FROM_FIRST := --set training.start_from=$(RUNS)/first --set training.epochs=40 \
+# From the weights of version 0.2.0, as they are kept in the history of this repository.
+SECOND_WEIGHTS := 9e121c2f0ae44e3c768be327b2a9b89eb4788493
+ON_FROM_SECOND := --set training.start_from=$(RUNS)/second --set training.epochs=40 \
   --set training.learning_rate=8e-4 --set study.coarse_steps=0
 
 weights: $(VENV)/.dev
-	mkdir -p $(RUNS)/first
-	git archive $(FIRST_WEIGHTS):$(PACKAGED)/brain-extraction | tar -x -C $(RUNS)/first
+	mkdir -p $(RUNS)/second
+	git archive $(SECOND_WEIGHTS):$(PACKAGED)/brain-extraction | tar -x -C $(RUNS)/second
 	$(BIN)/python tools/label_map_table.py "$(LABELMAPS)" -o $(RUNS)/label-maps.csv
 	$(BIN)/encephalon train brain-extraction -t $(RUNS)/label-maps.csv -o $(RUNS)/brain-extraction \
-	  --resume --threads 2 $(ON_FROM_FIRST) $(QUICKLY)
+	  --resume --threads 2 $(ON_FROM_SECOND) $(QUICKLY)
+	$(BIN)/python tools/extraction_errors.py \
+	  $(if $(QUICK),$(PACKAGED),$(RUNS))/brain-extraction $(RUNS)/label-maps.csv \
+	  -o $(RUNS)/errors --heads $(if $(QUICK),20,320)
 	$(if $(QUICK),,$(BIN)/python tools/package_model.py $(RUNS)/brain-extraction \
-	  --card tools/cards/brain-extraction.toml)
+	  --card tools/cards/brain-extraction.toml --calibration $(RUNS)/errors/errors.toml)
 	$(BIN)/python benchmarks/extraction_accuracy.py "$(DATA)" -o $(RUNS)/accuracy \
 	  $(if $(QUICK),--model $(RUNS)/brain-extraction)
 	$(if $(QUICK),,$(BIN)/python tools/package_model.py $(PACKAGED)/brain-extraction \
