@@ -84,10 +84,11 @@ weights: $(VENV)/.dev
 	$(BIN)/python tools/label_map_table.py "$(LABELMAPS)" -o $(RUNS)/label-maps.csv
 	$(BIN)/encephalon train brain-extraction -t $(RUNS)/label-maps.csv -o $(RUNS)/brain-extraction \
 	  --resume --threads 2 $(ON_FROM_SECOND) $(QUICKLY)
-	$(BIN)/python tools/extraction_errors.py \
-	  $(if $(QUICK),$(PACKAGED),$(RUNS))/brain-extraction $(RUNS)/label-maps.csv \
-	  -o $(RUNS)/errors --heads $(if $(QUICK),20,320)
 	$(if $(QUICK),,$(BIN)/python tools/package_model.py $(RUNS)/brain-extraction \
+	  --card tools/cards/brain-extraction.toml)
+	$(BIN)/python tools/extraction_errors.py $(PACKAGED)/brain-extraction $(RUNS)/label-maps.csv \
+	  -o $(RUNS)/errors --heads $(if $(QUICK),20,320)
+	$(if $(QUICK),,$(BIN)/python tools/package_model.py $(PACKAGED)/brain-extraction \
 	  --card tools/cards/brain-extraction.toml --calibration $(RUNS)/errors/errors.toml)
 	$(BIN)/python benchmarks/extraction_accuracy.py "$(DATA)" -o $(RUNS)/accuracy \
 	  $(if $(QUICK),--model $(RUNS)/brain-extraction)
