@@ -8,10 +8,11 @@ are made up anew: half of them ordinary, mostly of whole adult heads in familiar
 quarter as in training; and a quarter harder: more noise, unevenness, lesions, cut and padded fields
 of view, heads that lie otherwise than the header says, and adults as well as infants. How likely a
 mask is to be good is told for that mixture. Each head is masked, and its evidence is kept beside
-the true error in OUT/errors.csv; what is in there is not done again. OUT/errors.toml gets linear models of the errors, with every
-look and with a single one (`--fast`), which `tools/package_model.py --calibration` puts into the
-model. How well they do on maps that they were not fitted on is printed: a map in five is left out
-in turn, and those that the network was not trained with are told on their own.
+the true error in OUT/errors.csv; what is in there is not done again. OUT/errors.toml gets linear
+models of the errors, with every look and with a single one (`--fast`), and the width of the border
+with which the probability of each voxel fits best; `tools/package_model.py --calibration` puts them
+into the model. How well the errors are told on maps that they were not fitted on is printed: a map
+in five is left out in turn, and those that the network was not trained with are told on their own.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from encephalon.studies.extraction.predictor import ExtractionPredictor, make_ex
 from encephalon.studies.extraction.segmentation.boundary import (
     SKULL_STRIPPED,
     predict_boundary,
+    resampled_map,
     resampled_mask,
 )
 from encephalon.studies.extraction.segmentation.evidence import LIMIT, evidence_of, expected_error
@@ -58,6 +60,9 @@ from encephalon.transforms.parameters import SpatialRanges, SynthesisRanges
 #: Looks that a fast prediction does not take.
 LOOKS = ("mirror", "turn")
 TARGETS = ("dice", "missed_ml", "leaked_ml")
+#: Widths of the border (mm) that are tried: `study.border_spread`.
+LOG_LOSS = "log_loss_"
+SPREADS = (0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5, 3.0)
 #: What most users scan, and what makes a scan hard; the rest is as in training.
 ORDINARY = SynthesisRanges(
     familiar=0.95, texture=0.06, dark_fluid=0.03, marrow=0.2, dura=0.1, patches=0.2, strip=0.0,
@@ -72,6 +77,10 @@ STRAIGHT = SpatialRanges(rotation=15, scaling=0.1, any_orientation=0.02)
 TURNED = SpatialRanges(rotation=40, scaling=0.25, any_orientation=0.2)
 #: What each head is drawn with, in turn, and its size as a factor.
 WHOLE, ANY = (0.85, 1.1), (0.7, 1.15)
+#: Distance (mm) beyond which the network tells no more than "far".
+FAR = 10.0
+#: Standard deviation of evidence that (nearly) never varied; five decimals are kept of it.
+LEAST = 1e-3
 Kind = tuple[dict[str, Any], tuple[float, float]]
 COMMON: Kind = ({"synthesis": ORDINARY, "placement": STRAIGHT}, WHOLE)
 KINDS: tuple[Kind, ...] = (
@@ -97,9 +106,9 @@ def main() -> None:
     asked.output.mkdir(parents=True, exist_ok=True)
     rows = measured(asked)
     fits = [fitted(rows, told) for told in (names_of(rows), names_of(rows, LOOKS))]
-    (asked.output / "errors.toml").write_text(
-        tomlkit.dumps({"study": {"errors": {"fits": fits}}}), encoding="utf-8"
-    )
+    study = {"border_spread": likeliest_spread(rows), "errors": {"fits": fits}}
+    (asked.output / "errors.toml").write_text(tomlkit.dumps({"study": study}), encoding="utf-8")
+    print(f"border_spread = {study['border_spread']}")
     for names in (names_of(rows), names_of(rows, LOOKS)):
         print(judged(rows, names))
 
@@ -139,7 +148,8 @@ def measure(work: tuple[Path, Path, Path, int]) -> dict[str, Any]:
     distance = fill_and_keep_largest(borders.distances[0])
     mask = resampled_mask(distance, borders.view.grid, scan.grid, 0.0)
     counts, ml = overlap(mask, truth), scan.volume_ml_per_voxel
-    told = evidence_of(borders, scan.grid, predictor.settings.border_spread)
+    told = evidence_of(borders, scan.grid)
+    whole = resampled_map(borders.distances[0], borders.view.grid, scan.grid)
     return {
         "number": number,
         "group": group,
@@ -147,8 +157,24 @@ def measure(work: tuple[Path, Path, Path, int]) -> dict[str, Any]:
         "dice": round(counts.dice, 5),
         "missed_ml": round((counts.reference - counts.both) * ml, 2),
         "leaked_ml": round((counts.predicted - counts.both) * ml, 2),
+        **log_losses(whole, truth),
         **{name: round(value, 5) for name, value in told.items()},
     }
+
+
+def log_losses(distance: NDArray[np.float32], inside: NDArray[np.bool_]) -> dict[str, float]:
+    """The mean log loss, for each width of the border, of the voxels whose distance is known."""
+    known = np.abs(distance) < FAR
+    right = np.where(inside, distance, -distance)[known]
+    return {
+        f"{LOG_LOSS}{spread:g}": round(float(np.logaddexp(0, -right / spread).mean()), 5)
+        for spread in SPREADS
+    }
+
+
+def likeliest_spread(rows: Sequence[Mapping[str, Any]]) -> float:
+    """The width of the border with the lowest log loss over all heads, mm."""
+    return min(SPREADS, key=lambda one: sum(row[f"{LOG_LOSS}{one:g}"] for row in rows))
 
 
 @lru_cache(maxsize=1)
@@ -184,7 +210,7 @@ def scan_and_brain(
 def names_of(rows: Sequence[Mapping[str, Any]], without: Sequence[str] = ()) -> list[str]:
     """The evidence of the rows, without some."""
     known = ("number", "group", "unseen_map", *TARGETS, *without)
-    return [name for name in rows[0] if name not in known]
+    return [name for name in rows[0] if name not in known and not name.startswith(LOG_LOSS)]
 
 
 def fitted(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
@@ -192,7 +218,7 @@ def fitted(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str,
     from sklearn.linear_model import LogisticRegression, Ridge
 
     values = np.array([[row[name] for name in names] for row in rows])
-    centre, scale = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-6)
+    centre, scale = values.mean(axis=0), np.maximum(values.std(axis=0), LEAST)
     standard = np.clip((values - centre) / scale, -LIMIT, LIMIT)
     dice = np.array([row["dice"] for row in rows])
     targets = {

@@ -120,10 +120,26 @@ def test_maps_are_judged_by_fits_that_left_them_out(
 
 
 def test_what_a_fast_prediction_does_not_look_at_is_left_out(tool: Any) -> None:
-    """The fit without the looks knows everything else, and one that never varies does no harm."""
+    """The fit without the looks knows everything else, and one that never varied does no harm."""
     rows = [row | {"still": 1.0} for row in made_up(300)]
     names = tool.names_of(rows, tool.LOOKS)
     assert names == ["slope", "idle", "still"]
     fit = tool.fitted(rows, names)
     assert np.isfinite(np.concatenate([fit[key] for key in ("scale", "good", "loss")])).all()
-    assert ErrorModel.model_validate({"fits": [fit]}).fits[0].evidence == tuple(names)
+    model = ErrorModel.model_validate({"fits": [fit]})
+    assert model.fits[0].evidence == tuple(names)
+    told = expected_error({"slope": 0.3, "idle": 100.0, "still": 1.0}, model)
+    assert told is not None
+    assert np.isfinite([told.good, told.dice, told.missed_ml, told.leaked_ml]).all()
+
+
+def test_the_width_of_the_border_is_the_one_with_which_voxels_were_drawn(tool: Any) -> None:
+    """Inside with odds that grow by a factor of e in so many mm; what is far does not count."""
+    rng = np.random.default_rng(0)
+    distance = rng.uniform(-15, 15, (60, 60, 60)).astype(np.float32)
+    for spread in (0.6, 1.3, 2.5):
+        inside = rng.random(distance.shape) < 1 / (1 + np.exp(-distance / spread))
+        inside |= np.abs(distance) > tool.FAR
+        rows = [tool.log_losses(distance, inside)]
+        assert tool.likeliest_spread(rows) == spread
+        assert tool.names_of([{"number": 0.0, **rows[0], "slope": 1.0}]) == ["slope"]

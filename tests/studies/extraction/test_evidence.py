@@ -48,7 +48,7 @@ def test_every_look_that_was_taken_has_a_number(fast: bool) -> None:
     borders = predict_boundary(
         image, predictor.settings, predictor.network, predictor.network, fast=fast
     )
-    told = evidence_of(borders, image.grid, 1.0)
+    told = evidence_of(borders, image.grid)
     assert set(told) == SEEN | (set() if fast else LOOKS)
     assert np.isfinite(list(told.values())).all()
 

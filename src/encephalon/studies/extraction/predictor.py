@@ -165,7 +165,7 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
         near = share_near_faces(borders.distances[0], borders.view.grid, scan.grid)
         expected = None
         if self.settings.errors and borders.bare <= SKULL_STRIPPED:
-            told = evidence_of(borders, scan.grid, self.settings.border_spread)
+            told = evidence_of(borders, scan.grid)
             expected = expected_error(told, self.settings.errors)
         return Findings(volume, larger_areas(on_faces, borders.across), near, expected)
 

@@ -92,7 +92,7 @@ class ExtractionSettings(Section):
     unseen                What the network sees where the scan does not reach; scans lie in 0 to 1.
                           At 0 it cannot tell that from air.
     border_spread         Millimetres of distance over which the odds of lying inside change by a
-                          factor of e: chosen, not fitted to anything.
+                          factor of e; fitted with `errors`, after the training.
     """
 
     grids: Grids = Grids()

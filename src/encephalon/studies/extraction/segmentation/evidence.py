@@ -27,6 +27,9 @@ __all__ = ["EDGE_MM", "LIMIT", "ExpectedError", "evidence_of", "expected_error",
 EDGE_MM = 6.0
 #: Disagreement (1 - Dice) below which two masks are as good as the same.
 SAME = 0.002
+#: Millimetres in which the odds of lying inside are taken to change by a factor of e. Whatever is
+#: fitted to it makes that right.
+SOFT = 1.0
 #: Voxels of the fine grid within which a distance is that to the border.
 BORDER = 0.5
 #: Share of the tissue in what the border encloses, and volume of a brain (mL), about those of
@@ -52,8 +55,8 @@ class ExpectedError:
     leaked_ml: float
 
 
-def evidence_of(borders: Boundary, scan: Grid, spread: float) -> dict[str, float]:
-    """The numbers that a fit knows, by name; `scan` is the scan's own grid, `spread` in mm.
+def evidence_of(borders: Boundary, scan: Grid) -> dict[str, float]:
+    """The numbers that a fit knows, by name; `scan` is the scan's own grid.
 
     Those of looks that were not taken are left out.
     """
@@ -64,7 +67,7 @@ def evidence_of(borders: Boundary, scan: Grid, spread: float) -> dict[str, float
         "mirror": borders.mirror,
         "turn": borders.turn,
         "coarse": dice(inside, coarse > 0),
-        "soft": 1 - _lost_overlap(distance, inside, spread),
+        "soft": 1 - _lost_overlap(distance, inside),
     }
     told = {name: _doubt(one) for name, one in looks.items() if one is not None}
     voxels = max(1, int(np.count_nonzero(inside)))
@@ -125,9 +128,9 @@ def _box_ends(grid: Grid) -> NDArray[np.float64]:
     return corners(np.stack([np.full(3, -0.5), last], axis=1))
 
 
-def _lost_overlap(distance: NDArray[np.float32], inside: NDArray[np.bool_], spread: float) -> float:
-    """1 - Dice to be expected if the odds of lying inside change by a factor of e in `spread`."""
-    chance = 1 / (1 + np.exp(-np.abs(distance) / spread))  # of being on the side that was chosen
+def _lost_overlap(distance: NDArray[np.float32], inside: NDArray[np.bool_]) -> float:
+    """1 - Dice to be expected if the odds of lying inside change by a factor of e in `SOFT` mm."""
+    chance = 1 / (1 + np.exp(-np.abs(distance) / SOFT))  # of being on the side that was chosen
     return float((1 - chance).sum() / max(1.0, 2.0 * np.count_nonzero(inside)))
 
 
