@@ -61,6 +61,9 @@ from head_changes import CHANGES, Pair
 TABLES = Path(__file__).resolve().parent.parent / "tools" / "label_map_table.py"
 #: A mask with a Dice up to here is wrong: the verdict should say so.
 WRONG = 0.94
+#: A mask of a synthesised head ends so many mm outside the border of the label map, as drawn masks
+#: do: `study.rim` of the recipe.
+RIM = 0.5
 #: Of synthesised heads: blur in voxels, and noise as a share of the brightest tissue.
 BLUR, NOISE = 0.6, 0.02
 #: Depth of the skin above the brain (mm) of further synthesised heads: an infant's, and the
@@ -166,7 +169,7 @@ def synthetic_head(path: Path, contrast: str, scalp: float | None = None) -> Pai
     sample = sample_from_labels(labels)
     labels = labels if scalp is None else with_scalp(labels, sample, scalp)
     brain = np.zeros(grid.shape, np.uint8)
-    inside = (sample.distances[0] > 0).astype(np.uint8)
+    inside = (sample.distances[0] > -10 * RIM).astype(np.uint8)  # tenths of a mm
     brain[tuple(slice(c, c + n) for c, n in zip(sample.corner, inside.shape, strict=True))] = inside
     rng = np.random.default_rng(crc32(f"{path.name} {contrast}".encode()))
     tissues = draw_tissue_table(rng, TEXTURE, CONTRASTS[contrast])

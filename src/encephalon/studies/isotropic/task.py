@@ -20,7 +20,12 @@ from encephalon.studies.isotropic.data import (
     load_subjects,
     sample_patch,
 )
-from encephalon.studies.isotropic.reconstruction.network import CHANNELS, PERCENTILES, NetworkMethod
+from encephalon.studies.isotropic.reconstruction.network import (
+    CHANNELS,
+    PERCENTILES,
+    NetworkMethod,
+    expected_deviation,
+)
 from encephalon.studies.isotropic.settings import LARGEST_TRUST, IsotropicSettings
 from encephalon.tables.schema import Table
 from encephalon.training.dataset import TRAINING, VALIDATION, Mixture
@@ -168,10 +173,9 @@ def measure(
     """How much of the network's correction serves, and how much larger errors are than it says.
 
     The first is the least-squares share of the correction in what the guided estimate lacks, from 0
-    to `largest_trust`; the others, with a T1w and without, the root of the mean squared
-    error over that of the mean predicted variance (a Laplace distribution of scale b has the
-    variance 2 b²), of all patches where none is such. All in the foreground of the patches that
-    validate, which are no training data.
+    to `largest_trust`; the others, with a T1w and without, the root of the mean squared error over
+    that of the mean squared `expected_deviation`, of all patches where none is such. All in the
+    foreground of the patches that validate, which are no training data.
     """
     network.eval()
     guided, alone = np.zeros((2, 4))
@@ -179,13 +183,14 @@ def measure(
         answer = network(torch.from_numpy(patch.features)[None])[0].numpy()
         inside = patch.target[1] == 1
         start = patch.features[0] + patch.features[1]
+        practice = patch.features[CHANNELS.index("standard deviation of the guided method")]
         correction, lacking = (answer[0] - start)[inside], (patch.target[0] - start)[inside]
         sums = guided if patch.features[CHANNELS.index("1 where there is a T1w")].any() else alone
         sums += [
             np.vdot(correction, lacking),
             np.vdot(correction, correction),
             np.vdot(lacking, lacking),
-            np.sum(2 * np.exp(2 * answer[1][inside])),
+            np.sum(np.square(expected_deviation(answer[1], practice)[inside], dtype=np.float64)),
         ]
     every = guided + alone
     trust = float(np.clip(every[0] / max(every[1], 1e-12), 0, largest_trust))
