@@ -59,7 +59,7 @@ def start_from(network: nn.Module, source: str, fresh: Sequence[str] = ()) -> li
         if not any(_under(name, [part]) for name in (*state, *found)):
             parts = ", ".join(sorted(_parts(state)))
             raise RecipeError(
-                f"The recipe draws {part!r} anew, but neither the network nor {model.path} has "
+                f"The recipe draws {part!r} anew, but neither the network nor {source} has "
                 f"such a part: the network has {parts}."
             )
     if _head_differs(network, head, found):
@@ -72,14 +72,14 @@ def start_from(network: nn.Module, source: str, fresh: Sequence[str] = ()) -> li
         found = {name: array for name, array in found.items() if name.startswith(_ENCODER)}
         kept = [name for name in kept if name.startswith(_ENCODER)]
     anew = [name for name in state if name not in set(kept)]
-    _fill(network, found, anew, f"{model.path}, as the start of this recipe's network")
+    _fill(network, found, anew, f"{source}, as the start of this recipe's network")
     if shared:
-        logger.info("started the encoder from %s, and nothing else", model.path)
+        logger.info("started the encoder from %s, and nothing else", source)
     elif anew:
         what = "a new head" if _under_all(anew, head) else "new parts"
-        logger.info("started from %s with %s: %s", model.path, what, listed(anew, 10))
+        logger.info("started from %s with %s: %s", source, what, listed(anew, 10))
     else:
-        logger.info("started from %s, every weight", model.path)
+        logger.info("started from %s, every weight", source)
     return anew
 
 
