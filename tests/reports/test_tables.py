@@ -115,6 +115,19 @@ def test_everybody_can_use_it(opened: Browser, width: int, scheme: str) -> None:
     assert opened.run("document.documentElement.scrollWidth") <= width
 
 
+def test_a_name_of_200_letters_is_no_wider_than_the_window(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """It is broken where it must be, as a title and in a table."""
+    name = "n" * 200
+    rows = [{"id": name, "rating": rating(name)}]
+    shown = Page(name).add(rating_bar(), table({"id": "Scan", "rating": "Rating"}, rows))
+    browser.size(390, 900)
+    browser.open(shown.write(tmp_path / "long.html").as_uri())
+    assert browser.run("document.querySelector('h1').scrollWidth") <= 390
+    assert browser.run("document.documentElement.scrollWidth") <= 390
+
+
 def test_a_table_with_ratings_fits_a_window_of_1200_pixels(
     browser: Browser, tmp_path: Path
 ) -> None:
