@@ -14,23 +14,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import encephalon
+from dashboard import opening
 from encephalon.reports.batch import BatchReport
 from encephalon.reports.drawn import Drawn
 from encephalon.studies.extraction.report import batch_report
 from extraction_accuracy import scans_of
 from figures import tell
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tests.reports.browser import Browser
 
 #: What we want of each figure: our choice.
 WISHES = {"page_mb": "<= 15", "read_seconds": "<= 2", "usable_seconds": "<= 2"}
@@ -75,21 +71,6 @@ def _same(drawn: Drawn) -> Drawn:
     return drawn
 
 
-def opening(page: Path, times: int) -> dict[str, float]:
-    """Seconds from asking for the page until each moment, the median of several openings."""
-    told: dict[str, list[float]] = {name: [] for name in MOMENTS}
-    for _ in range(times):
-        with (
-            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-            Browser.started(Path(folder)) as opened,
-        ):
-            opened.size(1280, 900)
-            opened.open(page.as_uri())
-            for name, script in MOMENTS.items():
-                told[name].append(opened.run(script) / 1000)
-    return {f"{name}_seconds": median(each) for name, each in told.items()}
-
-
 def main() -> None:
     """Print the figures, and beside them what we want."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -102,7 +83,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = batch_of(asked.scans, count, Path(folder))
         figures = {"people": count, "page_mb": page.stat().st_size / 1e6}
-        figures |= opening(page, 1 if asked.small else 3)
+        figures |= opening(page, MOMENTS, 1 if asked.small else 3)
     tell(figures, WISHES, asked.json)
 
 

@@ -60,7 +60,8 @@ from encephalon.transforms.parameters import SpatialRanges, SynthesisRanges
 #: Looks that a fast prediction does not take.
 LOOKS = ("mirror", "turn")
 TARGETS = ("dice", "missed_ml", "leaked_ml")
-#: Widths of the border (mm) that are tried: `study.border_spread`.
+#: Widths of the border (mm) that are tried, `study.border_spread`, and the columns that tell how
+#: well each does.
 LOG_LOSS = "log_loss_"
 SPREADS = (0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5, 3.0)
 #: What most users scan, and what makes a scan hard; the rest is as in training.
@@ -75,14 +76,15 @@ HARD = SynthesisRanges(
 )  # fmt: skip
 STRAIGHT = SpatialRanges(rotation=15, scaling=0.1, any_orientation=0.02)
 TURNED = SpatialRanges(rotation=40, scaling=0.25, any_orientation=0.2)
-#: What each head is drawn with, in turn, and its size as a factor.
-WHOLE, ANY = (0.85, 1.1), (0.7, 1.15)
+#: Sizes of an adult's head, and of any, as factors of that of the map.
+ADULT, ANY = (0.85, 1.1), (0.7, 1.15)
 #: Distance (mm) beyond which the network tells no more than "far".
 FAR = 10.0
 #: Standard deviation of evidence that (nearly) never varied; five decimals are kept of it.
 LEAST = 1e-3
+#: What differs from the training, and the sizes; the kinds of head follow each other in turn.
 Kind = tuple[dict[str, Any], tuple[float, float]]
-COMMON: Kind = ({"synthesis": ORDINARY, "placement": STRAIGHT}, WHOLE)
+COMMON: Kind = ({"synthesis": ORDINARY, "placement": STRAIGHT}, ADULT)
 KINDS: tuple[Kind, ...] = (
     COMMON,
     ({}, ANY),
