@@ -122,6 +122,7 @@ def measured(asked: argparse.Namespace) -> list[dict[str, Any]]:
     rows = [
         {key: value if key == "group" else float(value) for key, value in row.items()}
         for row in kept
+        if f"{LOG_LOSS}{SPREADS[0]:g}" in row  # an earlier version's are measured anew
     ]
     left = sorted({*range(asked.heads)} - {int(row["number"]) for row in rows})
     work = [(asked.model, asked.table, asked.output / "cache", number) for number in left]
