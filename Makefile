@@ -87,7 +87,7 @@ weights: $(VENV)/.dev
 	$(if $(QUICK),,$(BIN)/python tools/package_model.py $(RUNS)/brain-extraction \
 	  --card tools/cards/brain-extraction.toml)
 	$(BIN)/python tools/extraction_errors.py $(PACKAGED)/brain-extraction $(RUNS)/label-maps.csv \
-	  -o $(RUNS)/errors --heads $(if $(QUICK),20,320)
+	  -o $(RUNS)/errors --heads $(if $(QUICK),40,320)
 	$(if $(QUICK),,$(BIN)/python tools/package_model.py $(PACKAGED)/brain-extraction \
 	  --card tools/cards/brain-extraction.toml --calibration $(RUNS)/errors/errors.toml)
 	$(BIN)/python benchmarks/extraction_accuracy.py "$(DATA)" -o $(RUNS)/accuracy \

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
-from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -49,26 +49,25 @@ def batch_of(scans: Path, count: int, folder: Path) -> Path:
     model = encephalon.load_model("brain-extraction", device="cpu", fast=True)
     report, pages = batch_report(model.describe()), folder / "report"
     pages.mkdir()
-    done = [drawn_of(model, report, path, pages) for path in scans_of(scans)]
+    named = {f"scan-{number}": path for number, path in enumerate(scans_of(scans))}
+    if not named:
+        sys.exit(f"{scans}: no scan (*.nii.gz) below it: name a folder with some.")
+    done = [drawn_of(model, report, name, path, pages) for name, path in named.items()]
     for number, (row, drawn) in enumerate(islice(cycle(done), count)):
         name = f"person-{number:04}"
         os.link(pages / f"{row['id']}.html", pages / f"{name}.html")
-        report.add({**row, "id": name}, partial(_same, drawn))
+        report.add({**row, "id": name}, lambda drawn=drawn: drawn)
     return report.page([], pages).write(folder / "report.html", overwrite=True)
 
 
 def drawn_of(
-    model: encephalon.Model, report: BatchReport, path: Path, pages: Path
+    model: encephalon.Model, report: BatchReport, name: str, path: Path, pages: Path
 ) -> tuple[dict[str, Any], Drawn]:
     """The row of a scan and its pictures; its own page is written into `pages`."""
     found = model.predict(path)
-    row = {"id": path.name, "quality": found.quality.status, **found.values}
-    row |= {"seconds": 1.0, "reasons": "; ".join(found.quality.reasons), "source": path.name}
+    row = {"id": name, "quality": found.quality.status, **found.values}
+    row |= {"reasons": "; ".join(found.quality.reasons), "source": path.name}
     return row, report.draw(row, found.pictures, pages)
-
-
-def _same(drawn: Drawn) -> Drawn:
-    return drawn
 
 
 def main() -> None:

@@ -98,7 +98,8 @@ def main() -> None:
     models = {}
     for name in filter(None, (asked.model, asked.against)):
         model = encephalon.load_model(name, device="cpu", threads=asked.threads)
-        models[f"{name} {model.describe()['model']['sha256'][:8]}"] = model
+        # Rows by another rim have another truth.
+        models[f"{name} {model.describe()['model']['sha256'][:8]} rim {RIM:g} mm"] = model
     plan = planned(list(heads), SMALL if asked.small else asked.every)
     total, done = len(models) * sum(map(len, plan.values())), 0
     for head, load in heads.items():

@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ from encephalon.inference.workers import Workers, in_workers
 from encephalon.io.image import Image
 from encephalon.io.text import write_records
 from encephalon.metrics.segmentation import overlap
-from encephalon.models.folder import open_model
+from encephalon.models.folder import WEIGHTS, ModelFolder, open_model
 from encephalon.studies.base import OpenModel
 from encephalon.studies.extraction.data import TrainingSample, prepare_samples
 from encephalon.studies.extraction.predictor import ExtractionPredictor, make_extraction_predictor
@@ -60,6 +62,8 @@ from encephalon.transforms.parameters import SpatialRanges, SynthesisRanges
 #: Looks that a fast prediction does not take.
 LOOKS = ("mirror", "turn")
 TARGETS = ("dice", "missed_ml", "leaked_ml")
+#: Columns that are no numbers.
+WORDS = ("mark", "group")
 #: Widths of the border (mm) that are tried, `study.border_spread`, and the columns that tell how
 #: well each does.
 LOG_LOSS = "log_loss_"
@@ -80,7 +84,8 @@ TURNED = SpatialRanges(rotation=40, scaling=0.25, any_orientation=0.2)
 ADULT, ANY = (0.85, 1.1), (0.7, 1.15)
 #: Distance (mm) beyond which the network tells no more than "far".
 FAR = 10.0
-#: Standard deviation of evidence that (nearly) never varied; five decimals are kept of it.
+#: Least standard deviation of evidence. Some never varies among few heads, and five decimals are
+#: kept: a smaller one would be written as 0, by which the evidence is divided.
 LEAST = 1e-3
 #: What differs from the training, and the sizes; the kinds of head follow each other in turn.
 Kind = tuple[dict[str, Any], tuple[float, float]]
@@ -91,8 +96,9 @@ KINDS: tuple[Kind, ...] = (
     COMMON,
     ({"synthesis": HARD, "placement": TURNED}, ANY),
 )
-#: Edges of the voxels (mm), and how much more than the brain is seen along each axis.
+#: What a made-up scan has where nothing was acquired, before that is cut away.
 UNSEEN = -1.0
+#: Edges of the voxels (mm), and how much more than the brain is seen along each axis.
 EDGES, ROOM = (1.3, 2.2), (1.1, 1.7)
 
 
@@ -102,11 +108,13 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("table", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--heads", type=int, default=500)
+    parser.add_argument("--heads", type=int, default=320)
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args()
     asked.output.mkdir(parents=True, exist_ok=True)
     rows = measured(asked)
+    if len({row["dice"] > GOOD_DICE for row in rows}) < 2:
+        parser.error(f"{len(rows)} heads have masks all good or all wrong: ask for more --heads.")
     fits = [fitted(rows, told) for told in (names_of(rows), names_of(rows, LOOKS))]
     study = {"border_spread": likeliest_spread(rows), "errors": {"fits": fits}}
     (asked.output / "errors.toml").write_text(tomlkit.dumps({"study": study}), encoding="utf-8")
@@ -116,23 +124,42 @@ def main() -> None:
 
 
 def measured(asked: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row a head: its evidence and its errors; those in the file are not made again."""
+    """A row a head: its evidence and its errors; those in the file are not made again.
+
+    Rows of other weights or settings are left out, and so are those of more heads than asked for.
+    """
     file = asked.output / "errors.csv"
     kept = list(csv.DictReader(file.open(encoding="utf-8"))) if file.exists() else []
+    mark = mark_of(asked.model)
     rows = [
-        {key: value if key == "group" else float(value) for key, value in row.items()}
+        {key: value if key in WORDS else float(value) for key, value in row.items()}
         for row in kept
-        if f"{LOG_LOSS}{SPREADS[0]:g}" in row  # an earlier version's are measured anew
+        if row.get("mark") == mark and int(row["number"]) < asked.heads
     ]
     left = sorted({*range(asked.heads)} - {int(row["number"]) for row in rows})
     work = [(asked.model, asked.table, asked.output / "cache", number) for number in left]
     done = in_workers(measure, work, Workers(jobs=asked.jobs), "processes")
     for count, row in enumerate(done, start=1):
         if row:
-            rows.append(row)
+            rows.append({"mark": mark, **row})
             write_records(rows, file)
         print(f"{count} of {len(left)}", file=sys.stderr, flush=True)
     return sorted(rows, key=lambda row: row["number"])
+
+
+def mark_of(model: Path) -> str:
+    """What tells rows of other weights, settings or kinds of head apart."""
+    found = opened_model(model).description
+    study = {key: found.recipe["study"][key] for key in sorted(found.recipe["study"])}
+    for told in ("errors", "border_spread"):  # what is fitted here changes no row
+        study.pop(told, None)
+    what = [found.files[WEIGHTS], study, repr(KINDS), SPREADS, EDGES, ROOM]
+    return sha256(json.dumps(what).encode()).hexdigest()[:16]
+
+
+def opened_model(model: Path) -> ModelFolder:
+    """The model of a run, or in a folder of its own."""
+    return open_model(model / "model" if (model / "model").is_dir() else model)
 
 
 def measure(work: tuple[Path, Path, Path, int]) -> dict[str, Any]:
@@ -166,11 +193,15 @@ def measure(work: tuple[Path, Path, Path, int]) -> dict[str, Any]:
 
 
 def log_losses(distance: NDArray[np.float32], inside: NDArray[np.bool_]) -> dict[str, float]:
-    """The mean log loss, for each width of the border, of the voxels whose distance is known."""
+    """The mean log loss, for each width of the border, of the voxels whose distance is known.
+
+    A head without such a voxel says nothing of the width: 0 for all.
+    """
     known = np.abs(distance) < FAR
     right = np.where(inside, distance, -distance)[known]
+    count = max(1, right.size)
     return {
-        f"{LOG_LOSS}{spread:g}": round(float(np.logaddexp(0, -right / spread).mean()), 5)
+        f"{LOG_LOSS}{spread:g}": round(float(np.logaddexp(0, -right / spread).sum()) / count, 5)
         for spread in SPREADS
     }
 
@@ -185,8 +216,7 @@ def opened(
     model: Path, table: Path, cache: Path
 ) -> tuple[ExtractionPredictor, list[tuple[str, str, TrainingSample]]]:
     """The model, and the heads with their groups and splits."""
-    files = open_model(model / "model" if (model / "model").is_dir() else model)
-    asked = OpenModel(files, {}, "cpu", 1)
+    asked = OpenModel(opened_model(model), {}, "cpu", 1)
     predictor = make_extraction_predictor(asked)
     read = read_table(table, asked.recipe.table)
     heads = prepare_samples(read, cache, 1)
@@ -212,7 +242,7 @@ def scan_and_brain(
 
 def names_of(rows: Sequence[Mapping[str, Any]], without: Sequence[str] = ()) -> list[str]:
     """The evidence of the rows, without some."""
-    known = ("number", "group", "unseen_map", *TARGETS, *without)
+    known = (*WORDS, "number", "unseen_map", *TARGETS, *without)
     return [name for name in rows[0] if name not in known and not name.startswith(LOG_LOSS)]
 
 
@@ -268,11 +298,13 @@ def judged(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
         part = [one for one in said if one[0]["unseen_map"] in kept]
         wrong = [row["dice"] <= GOOD_DICE for row, _, _ in part]
         raised = [good < SURE for _, good, _ in part]
+        right = sum(not w and not r for w, r in zip(wrong, raised, strict=True))
         both = sum(w and r for w, r in zip(wrong, raised, strict=True))
         error = np.abs([row["dice"] - dice for row, _, dice in part])
         lines.append(
             f"{title}: {len(part)} heads, {sum(wrong)} wrong, {sum(raised)} raised, "
-            f"{both} both; Dice off by {np.median(error):.3f} in the median"
+            f"{both} both; of {len(part) - sum(raised)} not raised {right} good; "
+            f"Dice off by {np.median(error):.3f} in the median"
         )
     return "\n".join(lines)
 

@@ -301,7 +301,6 @@ def test_what_was_made_of_a_bundle_is_removed_when_nobody_uses_it(
     os.utime(home / "tiny", (0, 0))
     last = find_model(export_model(model.path, tmp_path / "last", format="monai")).path
     assert {path for path in home.iterdir() if path.is_dir()} == {kept[1], last, home / "tiny"}
-    assert not kept[0].with_name(f"{kept[0].name}.lock").exists()
     assert find_model(tmp_path / "unused").path == kept[0]  # made once more
 
 
@@ -311,6 +310,7 @@ def test_what_was_made_of_a_bundle_is_removed_when_nobody_uses_it(
         ("device", "cuda", """'device' is "cuda" instead of "auto"\\)"""),
         ("run", None, r"missing 'run'\)"),
         ("more", "$print(1)", r"unexpected 'more'\)"),
+        ("device", "x" * 900, """'device' is "x{79} \\.\\.\\. instead of "auto"\\)"""),
     ],
 )
 def test_what_monai_would_run_is_compared(
@@ -326,6 +326,9 @@ def test_what_monai_would_run_is_compared(
     )
     path.write_text(json.dumps(about))
     with pytest.raises(ModelError, match=rf"inference\.json: .*{said}"):
+        verify_model(folder)
+    path.write_text("[1, 2]")
+    with pytest.raises(ModelError, match=r"expected settings by name, got \[1, 2\]"):
         verify_model(folder)
     path.write_text("{")
     with pytest.raises(ModelError, match=r"inference\.json"):

@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -135,7 +134,12 @@ def check_configuration(model: ModelFolder, folder: Path) -> None:
         found = read_json(folder / INFERENCE, _LARGEST_METADATA)
     except EncephalonError as error:
         raise ModelError(str(error)) from error
-    expected, found = _configuration(model), found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        raise ModelError(
+            f"{folder / INFERENCE}: expected settings by name, got {_shown(found)}: export the "
+            "model again."
+        )
+    expected = _configuration(model)
     faults = [f"missing {key!r}" for key in expected if key not in found]
     faults += [f"unexpected {key!r}" for key in found if key not in expected]
     faults += [
@@ -151,7 +155,8 @@ def check_configuration(model: ModelFolder, folder: Path) -> None:
 
 
 def _shown(value: Any) -> str:
-    return shorten(json.dumps(value), _LONGEST_VALUE, placeholder=" ...")
+    words = json.dumps(value)
+    return words if len(words) <= _LONGEST_VALUE else f"{words[:_LONGEST_VALUE]} ..."
 
 
 def is_bundle(folder: Path) -> bool:
@@ -181,7 +186,10 @@ def open_bundle(folder: Path) -> ModelFolder:
 
 
 def _remove_unused(home: Path) -> None:
-    """Remove the model folders of bundles that were not used for long, with their locks."""
+    """Remove the model folders of bundles that were not used for long.
+
+    Their locks, which are empty, stay: another process may wait for one.
+    """
     for kept in home.glob(f"{_KEPT}*"):
         with suppress(OSError, OutputError):  # another process is quicker, or has it
             if not _is_unused(kept):
@@ -189,7 +197,6 @@ def _remove_unused(home: Path) -> None:
             with locked(kept, timeout=0):
                 if _is_unused(kept):  # still, now that nobody can take it up
                     remove(kept)
-                    kept.with_name(f"{kept.name}.lock").unlink()
 
 
 def _is_unused(kept: Path) -> bool:

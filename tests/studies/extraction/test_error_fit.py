@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import importlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from encephalon.models.files import packaged_folder
+from encephalon.models.folder import open_model, save_model
 from encephalon.studies.extraction.segmentation.evidence import expected_error
 from encephalon.studies.extraction.settings import GOOD_DICE, ErrorModel
 
@@ -143,3 +146,28 @@ def test_the_width_of_the_border_is_the_one_with_which_voxels_were_drawn(tool: A
         rows = [tool.log_losses(distance, inside)]
         assert tool.likeliest_spread(rows) == spread
         assert tool.names_of([{"number": 0.0, **rows[0], "slope": 1.0}]) == ["slope"]
+
+
+def test_a_head_without_a_known_distance_says_nothing_of_the_width(tool: Any) -> None:
+    """It changes no choice, where a mean of nothing would make the first width win."""
+    far = np.full((4, 4, 4), -100.0, np.float32)
+    nothing = tool.log_losses(far, np.zeros(far.shape, bool))
+    assert set(nothing.values()) == {0.0}
+    near = tool.log_losses(np.full_like(far, 2.0), np.arange(64).reshape(far.shape) % 5 > 0)
+    assert tool.likeliest_spread([near, nothing]) == tool.likeliest_spread([near])
+    assert tool.likeliest_spread([near]) not in (tool.SPREADS[0], tool.SPREADS[-1])
+
+
+def test_rows_of_other_weights_or_settings_are_told_apart(tool: Any, tmp_path: Path) -> None:
+    """What is fitted afterwards is no other setting; what the network sees is."""
+    shipped = open_model(packaged_folder() / "brain-extraction")
+    marks = []
+    for change in ({}, {"border_spread": 9.0}, {"unseen": -0.3}):
+        recipe = {**shipped.description.recipe}
+        recipe["study"] = {**recipe["study"], **change}
+        folder = tmp_path / str(len(marks))
+        graph = shipped.graph.read() if shipped.graph else None
+        told = replace(shipped.description, recipe=recipe)
+        save_model(folder, told, shipped.tensors(), graph)
+        marks.append(tool.mark_of(folder))
+    assert marks[0] == marks[1] != marks[2]

@@ -73,7 +73,9 @@ def test_the_deviation_is_in_units_of_the_input(with_t1w: bool) -> None:
 def test_without_practice_the_network_is_believed() -> None:
     """Both as they are told where they agree, and the network alone where there is no other."""
     spread = np.log(np.full((2, 2, 2), 0.05 / 2**0.5, np.float32))
-    np.testing.assert_allclose(expected_deviation(spread, np.zeros_like(spread)), 0.05, rtol=1e-6)
+    for nothing in (0.0, -1.0):
+        told = expected_deviation(spread, np.full_like(spread, nothing))
+        np.testing.assert_allclose(told, 0.05, rtol=1e-6)
     practice = np.full_like(spread, 0.05)
     np.testing.assert_allclose(expected_deviation(spread, practice), 0.05, rtol=1e-6)
     np.testing.assert_allclose(expected_deviation(spread, 4 * practice), 0.10, rtol=1e-6)

@@ -3,7 +3,7 @@
 
 A network that is lost disagrees with itself: when the scan is mirrored or turned, between the two
 grids, or in maps that are no distances. How much each tells of the error was fitted on synthetic
-heads whose truth is known, of which many had been made too hard on purpose: a linear model of each
+heads whose truth is known, a quarter of them too hard on purpose: a linear model of each
 kind of error in the logarithms of the disagreements.
 """
 
@@ -27,8 +27,8 @@ __all__ = ["EDGE_MM", "LIMIT", "ExpectedError", "evidence_of", "expected_error",
 EDGE_MM = 6.0
 #: Disagreement (1 - Dice) below which two masks are as good as the same.
 SAME = 0.002
-#: Millimetres in which the odds of lying inside are taken to change by a factor of e. Whatever is
-#: fitted to it makes that right.
+#: Millimetres in which the odds of lying inside are taken to change by a factor of e. Fixed, not
+#: `border_spread`: the fit scales this evidence itself, and must not change when that does.
 SOFT = 1.0
 #: Voxels of the fine grid within which a distance is that to the border.
 BORDER = 0.5
