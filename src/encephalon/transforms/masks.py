@@ -26,6 +26,9 @@ AIR_SHARE = 0.5
 #: A coarser copy is made only along axes whose voxels are this much finer than asked for.
 WORTHWHILE = 1.15
 
+#: Which voxels are of one piece: those that share a corner, 26 around each, or a face, 6.
+CORNERS, FACES = 3, 1
+
 WHITE_MATTER = (2, 7, 16, 28, 41, 46, 60, 85, 251, 252, 253, 254, 255)
 CORTEX = (3, 8, 42, 47)
 DEEP_GREY = (10, 11, 12, 13, 17, 18, 26, 49, 50, 51, 52, 53, 54, 58)
@@ -71,11 +74,7 @@ def foreground(image: Image) -> Mask:
     bright = data > data.min() + AIR_SHARE * (otsu_threshold(data) - data.min())
     # Opening cuts noise off, along axes that have enough voxels to lose some.
     shape = tuple(3 if n >= 8 else 1 for n in data.shape)
-    opened = ndimage.binary_opening(bright, np.ones(shape))
-    pieces, count = ndimage.label(opened)
-    if count == 0:
-        return np.zeros(data.shape, bool)
-    largest = pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
+    largest = largest_piece(ndimage.binary_opening(bright, np.ones(shape)), FACES)
     filled: Mask = largest.copy()
     # Slice by slice: nostrils and cut necks open a head to the air in 3-D.
     for axis in range(3):
@@ -123,17 +122,19 @@ def require_head_size(image: Image) -> Image:
     )
 
 
-def piece_sizes(mask: Mask) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Labels (I, J, K), 0 outside, and the voxels of each 26-connected piece, in label order."""
+def piece_sizes(
+    mask: Mask, connectivity: int = CORNERS
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Labels (I, J, K), 0 outside, and the voxels of each connected piece, in label order."""
     from scipy import ndimage
 
-    labels, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    labels, _ = ndimage.label(mask, ndimage.generate_binary_structure(3, connectivity))
     return labels, np.bincount(labels.ravel())[1:]
 
 
-def largest_piece(mask: Mask) -> Mask:
-    """The largest 26-connected piece of `mask` (I, J, K)."""
-    labels, sizes = piece_sizes(mask)
+def largest_piece(mask: Mask, connectivity: int = CORNERS) -> Mask:
+    """The largest piece of `mask` (I, J, K), whose voxels touch at `CORNERS` or at `FACES`."""
+    labels, sizes = piece_sizes(mask, connectivity)
     return mask if len(sizes) < 2 else labels == 1 + int(sizes.argmax())
 
 

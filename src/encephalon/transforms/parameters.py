@@ -11,13 +11,20 @@ from pydantic import Field
 #: Voxels of a label map, of 1 mm, from one to the next of the distances kept of a whole head.
 FAR_SPACING = 4
 
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Probability = _Share
+_Spread = Annotated[float, Field(ge=0)]
+_Degrees = Annotated[float, Field(ge=0, le=180)]
+_Length = Annotated[float, Field(gt=0)]
+# Slices nearer to each other than their voxels are large are none.
+_Ratio = Annotated[float, Field(ge=1)]
 # Beyond a factor of ten nothing of a picture is left to learn from.
 _Magnification = Annotated[float, Field(ge=0.1, le=10)]
 
 
 class _Ranges:
     # Recipes are read through pydantic, which finds here that unknown keys are refused.
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
 
 @dataclass(frozen=True)
@@ -34,12 +41,12 @@ class SpatialRanges(_Ranges):
                      header lies.
     """
 
-    rotation: float = 20.0
-    scaling: float = 0.12
-    shear: float = 0.08
-    warp: float = 3.0
-    flip: float = 0.5
-    any_orientation: float = 0.1
+    rotation: _Degrees = 20.0
+    scaling: _Spread = 0.12
+    shear: _Spread = 0.08
+    warp: _Spread = 3.0
+    flip: _Probability = 0.5
+    any_orientation: _Probability = 0.1
 
 
 @dataclass(frozen=True)
@@ -74,30 +81,30 @@ class SynthesisRanges(_Ranges):
     gamma        Standard deviation of the logarithm of the exponent of the intensities.
     """
 
-    familiar: float = 0.5
-    texture: float = 0.08
-    dark_fluid: float = 0.1
-    marrow: float = 0.3
-    dura: float = 0.15
-    lesion: float = 0.2
-    patches: float = 0.4
-    strip: float = 0.05
-    deface: float = 0.2
-    reshape: float = 0.5
-    scalp: tuple[float, float] = (4.0, 20.0)
-    uneven: float = 0.15
-    thick: float = 0.35
-    thickness: tuple[float, float] = (2.0, 7.0)
-    gap: float = 0.5
-    crop: float = 0.2
-    cut: float = 0.35
-    oblique: float = 0.1
-    padded: float = 0.3
-    blur: float = 0.9
-    bias: float = 0.5
-    falloff: float = 0.2
-    noise: float = 0.08
-    gamma: float = 0.3
+    familiar: _Probability = 0.5
+    texture: _Spread = 0.08
+    dark_fluid: _Probability = 0.1
+    marrow: _Probability = 0.3
+    dura: _Probability = 0.15
+    lesion: _Probability = 0.2
+    patches: _Probability = 0.4
+    strip: _Probability = 0.05
+    deface: _Probability = 0.2
+    reshape: _Probability = 0.5
+    scalp: tuple[_Length, _Length] = (4.0, 20.0)
+    uneven: _Spread = 0.15
+    thick: _Probability = 0.35
+    thickness: tuple[_Length, _Length] = (2.0, 7.0)
+    gap: _Spread = 0.5
+    crop: _Probability = 0.2
+    cut: _Share = 0.35
+    oblique: _Probability = 0.1
+    padded: _Probability = 0.3
+    blur: _Spread = 0.9
+    bias: _Spread = 0.5
+    falloff: _Probability = 0.2
+    noise: _Spread = 0.08
+    gamma: _Spread = 0.3
 
 
 @dataclass(frozen=True)
@@ -120,12 +127,10 @@ class PlanarRanges(_Ranges):
                           none.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
-
     flip_columns: bool = True
     flip_rows: bool = True
     quarter_turns: bool = True
-    rotation: Annotated[float, Field(ge=0, le=180)] = 15.0
+    rotation: _Degrees = 15.0
     scale: tuple[_Magnification, _Magnification] = (0.85, 1.2)
     shift: Annotated[float, Field(ge=0, le=0.5)] = 0.08
     gamma: Annotated[float, Field(ge=0, le=2)] = 0.25
@@ -163,22 +168,22 @@ class ScannerRanges(_Ranges):
                          the T2w guides: twice as many images to learn from.
     """
 
-    ratio: tuple[float, float] = (1.6, 6.5)
-    gap: float = 0.2
-    gaussian: float = 0.25
-    noise: float = 0.03
-    guide_noise: float = 0.04
-    bias: float = 0.2
-    rotation: float = 0.4
-    shift: float = 0.3
-    missing: float = 0.15
-    wrong: float = 0.06
-    cut: float = 0.08
-    lesion: float = 0.3
-    infant: float = 0.0
-    resampled: float = 0.0
-    swapped: float = 0.0
-    decimated: float = 0.0
+    ratio: tuple[_Ratio, _Ratio] = (1.6, 6.5)
+    gap: _Probability = 0.2
+    gaussian: _Probability = 0.25
+    noise: _Spread = 0.03
+    guide_noise: _Spread = 0.04
+    bias: _Spread = 0.2
+    rotation: _Spread = 0.4
+    shift: _Spread = 0.3
+    missing: _Probability = 0.15
+    wrong: _Probability = 0.06
+    cut: _Probability = 0.08
+    lesion: _Probability = 0.3
+    infant: _Probability = 0.0
+    resampled: _Probability = 0.0
+    swapped: _Probability = 0.0
+    decimated: _Probability = 0.0
 
 
 @dataclass(frozen=True)
@@ -191,9 +196,9 @@ class RigidRanges(_Ranges):
                           size.
     """
 
-    probability: float = 0.5
-    rotation_degrees: float = 180.0
-    translation_fraction: float = 0.05
+    probability: _Probability = 0.5
+    rotation_degrees: _Degrees = 180.0
+    translation_fraction: _Share = 0.05
 
 
 @dataclass(frozen=True)
@@ -214,15 +219,13 @@ class VolumeRanges(_Ranges):
     inflation       Largest relative change of size around a random point, fading with distance.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
-
-    probability: Annotated[float, Field(ge=0, le=1)] = 0.05
+    probability: _Probability = 0.05
     control_points: tuple[int, int] = (3, 6)
     elastic: tuple[float, float] = (3.0, 5.0)
     smoothness: tuple[float, float] = (1.0, 3.0)
     scale: Annotated[float, Field(ge=0, le=0.5)] = 0.01
     shift: Annotated[float, Field(ge=0, le=20)] = 2.0
     shear: Annotated[float, Field(ge=0, le=30)] = 2.0
-    rotation: Annotated[float, Field(ge=0, le=180)] = 2.0
+    rotation: _Degrees = 2.0
     crop: Annotated[float, Field(gt=0.5, le=1)] = 0.99
     inflation: Annotated[float, Field(ge=0, le=0.5)] = 0.05

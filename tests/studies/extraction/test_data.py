@@ -14,7 +14,7 @@ from encephalon.io.home import HOME_VARIABLE
 from encephalon.io.image import Image
 from encephalon.io.reading import read_labels
 from encephalon.models import files
-from encephalon.studies.extraction.data import millimetre_grid, prepare_samples
+from encephalon.studies.extraction.data import count_scans, millimetre_grid, prepare_samples
 from encephalon.studies.extraction.segmentation.localisation import box_on
 from encephalon.studies.extraction.settings import ExtractionSettings, Grids
 from encephalon.tables.schema import Columns
@@ -54,6 +54,17 @@ def test_rows_without_a_scan_are_label_maps(tmp_path: Path) -> None:
     assert synthetic.image is None
     assert np.array_equal(synthetic.labels, labels)  # type: ignore[arg-type]
     assert np.allclose(pair.image, scan_of(labels))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("column", ["image", "scan"])
+def test_scans_are_counted_in_the_column_that_has_them(tmp_path: Path, column: str) -> None:
+    """Whatever it is called; a table without it has label maps alone."""
+    columns = Columns(inputs={"image": column}, optional=("image",), target="labels")
+    rows = [{"id": name, column: scan, "labels": "m"} for name, scan in (("a", "s"), ("b", ""))]
+    table = write_table(tmp_path, rows, columns)
+    assert count_scans(table) == {"real_scans": 1, "label_maps": 1}
+    table = write_table(tmp_path, [{"id": "a", "labels": "m"}], columns)
+    assert count_scans(table) == {"real_scans": 0, "label_maps": 1}
 
 
 def test_a_head_is_prepared_once_for_the_content_of_its_files(tmp_path: Path) -> None:

@@ -159,8 +159,7 @@ def table_rows(table: Table) -> list[Row]:
 
 def count_scans(table: Table) -> dict[str, int]:
     """How many rows have a scan, and how many a label map alone."""
-    scans = table.texts(table.columns.inputs["image"]) if table.has("image") else []
-    real = sum(map(bool, scans))
+    real = sum(row.scan is not None for row in table_rows(table))
     return {"real_scans": real, "label_maps": len(table) - real}
 
 
@@ -255,13 +254,7 @@ def closing(tissue: NDArray[np.bool_], allowed: NDArray[np.bool_]) -> NDArray[np
 
 def _solid(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The largest piece of `mask`, without holes."""
-    from scipy import ndimage
-
-    pieces, count = ndimage.label(mask)
-    if count > 1:
-        mask = pieces == 1 + np.argmax(np.bincount(pieces.ravel())[1:])
-    filled: NDArray[np.bool_] = ndimage.binary_fill_holes(mask)
-    return filled
+    return masks.fill_holes(masks.largest_piece(mask, masks.FACES))
 
 
 def signed_distance(mask: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -50,13 +50,6 @@ class PublishedSettings(Section):
     target: Literal["brain", "lesion"] = "brain"
     classes: tuple[str, ...] = ()
 
-    @field_validator("augmentation")
-    @classmethod
-    def _possible(cls, ranges: RigidRanges) -> RigidRanges:
-        if not 0 <= ranges.probability <= 1:
-            raise ValueError("has a probability that is not between 0 and 1")
-        return ranges
-
     @model_validator(mode="after")
     def _blocks_fill_the_volume(self) -> PublishedSettings:
         for size, block in zip(self.conform.shape, self.block, strict=True):

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What recipes may ask of random transforms: each number in its range, or refused by its key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from encephalon.errors import RecipeError
+from encephalon.recipes.validation import make_settings
+from encephalon.studies.extraction.published.settings import PublishedSettings
+from encephalon.studies.extraction.settings import ExtractionSettings
+from encephalon.studies.isotropic.settings import IsotropicSettings
+
+
+@pytest.mark.parametrize(
+    ("schema", "given", "words"),
+    [
+        (ExtractionSettings, {"synthesis": {"thick": 5}}, "less than or equal to 1"),
+        (ExtractionSettings, {"synthesis": {"scalp": [0, 20]}}, "greater than 0"),
+        (ExtractionSettings, {"synthesis": {"noise": -1}}, "greater than or equal to 0"),
+        (ExtractionSettings, {"synthesis": {"blur": float("inf")}}, "finite"),
+        (ExtractionSettings, {"placement": {"flip": 7}}, "less than or equal to 1"),
+        (IsotropicSettings, {"scanner": {"ratio": [0.5, 6]}}, "greater than or equal to 1"),
+        (IsotropicSettings, {"scanner": {"missing": 4}}, "less than or equal to 1"),
+        (PublishedSettings, {"augmentation": {"probability": 2}}, "less than or equal to 1"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(schema: Any, given: dict[str, Any], words: str) -> None:
+    """A depth of 0 would make points that are no numbers, a probability of 5 means nothing."""
+    ((section, ranges),) = given.items()
+    (key,) = ranges
+    with pytest.raises(RecipeError, match=words) as refused:
+        make_settings(schema, given, "my.toml")
+    assert f"[study.{section}" in str(refused.value)
+    assert key in str(refused.value)
+
+
+def test_ends_of_the_ranges_are_taken() -> None:
+    """Nothing at all, and always."""
+    never = {"synthesis": {"thick": 0, "noise": 0, "cut": 1}, "placement": {"flip": 1, "warp": 0}}
+    found = make_settings(ExtractionSettings, never, "my.toml")
+    assert (found.synthesis.thick, found.synthesis.cut, found.placement.flip) == (0, 1, 1)
