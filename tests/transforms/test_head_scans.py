@@ -159,10 +159,12 @@ def test_a_cut_field_of_view_is_told_unless_it_was_padded() -> None:
 
 
 def test_a_stripped_scan_is_dark_outside_the_brain() -> None:
-    """strip = 1 leaves nothing five millimetres beyond the border."""
-    distance = head()[2]
-    for seed in range(5):
-        assert scan(seed, strip=1.0)[distance < -6].max() < 0.2
+    """strip = 1 leaves nothing of the skin, which is bright otherwise."""
+    whole, _, distance = head()
+    skin = (whole.labels > 0) & (distance < -4.5)
+    for seed in range(4):
+        assert scan(seed, strip=1.0)[skin].max() < 0.1
+        assert scan(seed)[skin].max() > 0.2
 
 
 def test_a_defaced_scan_lost_its_eyes_and_no_brain() -> None:
@@ -176,8 +178,9 @@ def test_a_defaced_scan_lost_its_eyes_and_no_brain() -> None:
 
 
 def test_contrast_agent_makes_the_rim_of_the_brain_bright() -> None:
-    """dura = 1 sets a layer outside the border to one intensity."""
+    """dura = 1 sets a layer about the border, of brain and of fluid, to one intensity."""
     distance = head()[2]
-    rim = (distance < -0.3) & (distance > -1.0)
-    spread = [float(scan(seed, dura=1.0, blur=0.2)[rim].std()) for seed in range(4)]
-    assert max(spread) < 0.2
+    rim = (distance < 0.25) & (distance > -0.95)
+    for seed in range(4):
+        assert scan(seed, dura=1.0, blur=0.2)[rim].std() < 0.01
+        assert scan(seed, blur=0.2)[rim].std() > 0.03

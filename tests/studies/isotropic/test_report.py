@@ -87,7 +87,9 @@ def test_a_page_holds_everything_it_needs(tmp_path: Path) -> None:
     report, shown = batch_report(ABOUT), scan()
     drawn(report, tmp_path, "a", shown)
     report.page(folder=tmp_path / "report").write(tmp_path / "report.html")
-    for path in tmp_path.rglob("*.html"):
+    pages = sorted(tmp_path.rglob("*.html"))
+    assert [path.name for path in pages] == ["a.html", "report.html"]
+    for path in pages:
         text = path.read_text(encoding="utf-8")
         assert all(source.startswith("data:") for source in re.findall(r'src="([^"]+)"', text))
         assert "http:" not in text

@@ -116,12 +116,11 @@ def test_animals_are_tested_by_networks_that_never_saw_them(run: Path) -> None:
 
 def test_logits_are_those_that_the_fold_wrote_down(run: Path) -> None:
     """Predictions are made from the ledger of each fold, digit for digit."""
-    for row in rows_of(run):
-        if row["part"] == "test":
-            ledger = {
-                one["id"]: one for one in read_rows(run / "folds" / row["fold"] / "scores.csv")
-            }
-            assert row["logit_Aged"] == ledger[row["id"]]["logit_Aged"]
+    tested = [row for row in rows_of(run) if row["part"] == "test"]
+    assert tested
+    for row in tested:
+        ledger = {one["id"]: one for one in read_rows(run / "folds" / row["fold"] / "scores.csv")}
+        assert row["logit_Aged"] == ledger[row["id"]]["logit_Aged"]
 
 
 def test_what_ships_is_read_as_validation_predictions_say(run: Path) -> None:
