@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -26,6 +25,7 @@ from encephalon.cli.demo import Timing, time_prediction
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
 from encephalon.synthetic.head import head_phantom
+from figures import progress
 
 #: What keeps the published pipeline from making 256³ voxels of a small scan.
 SMALL = ("--option", "conform=never", "--block", "64")
@@ -90,8 +90,7 @@ def main() -> None:
                 found.append(
                     time_prediction(model, scan, folder / f"{kind}-{number}.nii.gz", words)
                 )
-                told = f"round {number + 1} of {rounds}: {kind} {found[-1].seconds:.1f} s"
-                print(told, file=sys.stderr, flush=True)
+                progress(number + 1, rounds, f"{kind} {found[-1].seconds:.1f} s")
     figures = _figures(ours, published)
     print(_table(figures))
     if asked.json:

@@ -11,11 +11,11 @@ and further heads below `heads`. OUT gets `scores/` (the evaluation against the 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import encephalon
 from encephalon.io.text import write_records
+from figures import progress
 
 CONTRASTS = ("T1W", "T2W", "FLAIR")
 
@@ -31,7 +31,7 @@ def main() -> None:
     heads = asked.data.resolve() / "heads"
     table = write_table(heads / "openms-patient01", asked.output / "openms.csv")
     where = {"device": "cpu", "threads": asked.threads}
-    shared = {"overwrite": True, "progress": tell}
+    shared = {"overwrite": True, "progress": progress}
     scores = encephalon.evaluate(asked.model, table, asked.output / "scores", **where, **shared)
     for row in scores.rows:
         print(
@@ -46,11 +46,6 @@ def main() -> None:
             f"{row.get('quality', 'failed')}  {row.get('reasons', '')}"
         )
     print(f"look at {result.report} and {scores.folder / 'report.html'}")
-
-
-def tell(done: int, total: int, name: str) -> None:
-    """Say on stderr that a scan is done."""
-    print(f"{done} of {total}: {name}", file=sys.stderr, flush=True)
 
 
 def scans_of(folder: Path) -> list[Path]:

@@ -55,7 +55,8 @@ from encephalon.transforms.synthesis import (
     gaussian_blur,
     rician_noise,
 )
-from extraction_accuracy import mask_beside, scans_of, tell
+from extraction_accuracy import mask_beside, scans_of
+from figures import progress
 from head_changes import CHANGES, Pair
 
 TABLES = Path(__file__).resolve().parent.parent / "tools" / "label_map_table.py"
@@ -114,7 +115,8 @@ def main() -> None:
             for name, row in rows_of(models[key], head, pair, names) if pair and names else ():
                 kept[name] = row
                 write_json(file, results)
-                tell(done := done + 1, total, f"{head}: {name}: {row['dice']} {row['quality']}")
+                told = f"{head}: {name}: {row['dice']} {row['quality']}"
+                progress(done := done + 1, total, told)
     for key in models:
         print(f"- {key}")
     chosen = [{head: results[key][head] for head in heads} for key in models]

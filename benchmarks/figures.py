@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a benchmark tells its figures."""
+"""How a benchmark tells its figures, and how far it is."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["tell"]
+__all__ = ["progress", "tell"]
 
 
 def tell(figures: Mapping[str, float], wishes: Mapping[str, str], file: Path | None) -> None:
@@ -16,3 +17,8 @@ def tell(figures: Mapping[str, float], wishes: Mapping[str, str], file: Path | N
         print(f"{key.replace('_', ' '):<32}{value:>10.3g}   {wishes.get(key, '')}")
     if file is not None:
         file.write_text(json.dumps(dict(figures), indent=2) + "\n", encoding="utf-8")
+
+
+def progress(done: int, total: int, what: str) -> None:
+    """Say on stderr how far it is, and `what` the part is that was done or begun last."""
+    print(f"{done} of {total}: {what}", file=sys.stderr, flush=True)

@@ -29,6 +29,7 @@ import numpy as np
 
 from encephalon.cli.demo import Timing, time_prediction
 from encephalon.io.reading import write_image
+from figures import progress
 
 #: What a reconstruction may take: seconds, MiB, and how many times faster than the published one.
 BUDGET_SECONDS, BUDGET_MIB, BUDGET_RATIO = 60.0, 3072.0, 10.0
@@ -90,12 +91,6 @@ def time_published(count: int, threads: int) -> Timing:
     return Timing(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit)
 
 
-def tell(number: int, rounds: int, name: str, timing: Timing) -> None:
-    """Say on stderr that a process of a round is done."""
-    words = f"round {number + 1} of {rounds}: {name} {timing.seconds:.1f} s"
-    print(words, file=sys.stderr, flush=True)
-
-
 def main() -> None:
     """Run the rounds and print one table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -117,12 +112,12 @@ def main() -> None:
         t2w, t1w = write_scans(folder, asked.small)
         rounds, patches = (1, 1) if asked.small else (asked.repeat, asked.patches)
         options = ["--t1w", str(t1w), "--threads", str(asked.threads)]
-        for number in range(rounds):
+        for number in range(1, rounds + 1):
             published.append(time_published(patches, asked.threads))
-            tell(number, rounds, "published", published[-1])
+            progress(number, rounds, f"published {published[-1].seconds:.1f} s")
             target = folder / f"isotropic-{number}"
             ours.append(time_prediction(asked.model, t2w, target, options))
-            tell(number, rounds, "ours", ours[-1])
+            progress(number, rounds, f"ours {ours[-1].seconds:.1f} s")
     figures = _figures(ours, published, patches)
     print(_table(figures))
     if asked.json:

@@ -29,7 +29,9 @@ from encephalon.geometry.resample import resample
 from encephalon.io.image import Image
 from encephalon.io.reading import read_image, read_labels, write_image
 from encephalon.io.text import read_records, write_records
+from encephalon.transforms.masks import LARGEST_BRAIN_LABEL
 from encephalon.transforms.synthesis import ADULT, YOUNG, synthesise_pair
+from figures import progress
 
 TABLES = Path(__file__).resolve().parent.parent / "tools" / "isotropic_table.py"
 #: Largest edge of a synthetic head, voxels around its brain: enough, and soon done.
@@ -59,7 +61,7 @@ def main() -> None:
     (asked.output / "heads").mkdir(parents=True, exist_ok=True)
     everyone = subjects(asked)
     for number, subject in enumerate(everyone[:1] if asked.small else everyone, start=1):
-        print(f"{number} of {len(everyone)}: without {subject}", file=sys.stderr, flush=True)
+        progress(number, len(everyone), f"without {subject}")
         run = Path(asked.without.format(subject=subject))
         table, stress = test_tables(asked, subject)
         evaluate(asked, run, table, asked.output / "real" / subject)
@@ -119,7 +121,7 @@ def synthetic_heads(asked: argparse.Namespace) -> Path:
         zip(maps, {"adult": ADULT, "infant": YOUNG}.items(), strict=False)
     ):
         image = read_labels(asked.output / row["labels"])
-        brain = np.argwhere((image.data > 0) & (image.data < 500))
+        brain = np.argwhere((image.data > 0) & (image.data < LARGEST_BRAIN_LABEL))
         middle = (brain.min(0) + brain.max(0)) // 2
         box = tuple(slice(max(0, m - EDGE // 2), m + EDGE // 2) for m in middle.tolist())
         labels = torch.from_numpy(image.data[box].astype(np.int64))

@@ -48,7 +48,7 @@ from encephalon.studies.isotropic.reconstruction.multi_stack import fuse_stacks
 from encephalon.studies.isotropic.reconstruction.problem import Problem
 from encephalon.studies.isotropic.simulation import SliceSettings, simulate_problem, simulate_stack
 from encephalon.transforms.conform import straightened
-from extraction_accuracy import tell
+from figures import progress
 
 Float = NDArray[np.float32]
 Row = dict[str, float]
@@ -88,7 +88,7 @@ def main() -> None:
         if key not in results:
             results[key] = PARTS[part][0](head, cell)
             write_json(file, results)
-        tell(number, len(plan), key)
+        progress(number, len(plan), key)
     for part in asked.parts:
         names = [f"{head.name} {cell}" for each, head, cell in plan if each == part]
         rows = {name: results[f"{part} {name}"] for name in names}

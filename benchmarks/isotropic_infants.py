@@ -51,7 +51,7 @@ from encephalon.studies.isotropic.reconstruction.network import NetworkMethod
 from encephalon.studies.isotropic.reconstruction.problem import Estimate, Problem, Stack
 from encephalon.studies.isotropic.simulation import SliceSettings, coarser, simulate_problem
 from encephalon.transforms.slices import SliceProfile
-from extraction_accuracy import tell
+from figures import progress
 from isotropic_doubts import AXES, alone, t2w_scans
 from isotropic_doubts import Head as ScannedHead
 
@@ -103,7 +103,7 @@ def main() -> None:
             rows = PARTS[part](head, cell, networks, asked.column)
             results |= {key: rows[name] for name, key in missing.items()}
             write_json(file, results)
-        tell(number, len(plan), f"{part} {head.name} {cell}")
+        progress(number, len(plan), f"{part} {head.name} {cell}")
     for part, name in product(asked.parts, asked.models):
         rows = {
             (head.name, *cell.split()): results[

@@ -30,6 +30,7 @@ from encephalon.recipes.schema import Recipe
 from encephalon.statistics.comparison import compare_paired
 from encephalon.statistics.summary import summarise
 from encephalon.synthetic.tumour import add_tumour
+from figures import progress
 
 #: People to learn from, to choose the epoch by, and to be judged by.
 LEARN, CHOOSE, JUDGE = (4, 8, 16), 4, 16
@@ -100,7 +101,7 @@ def draw_tumours(asked: argparse.Namespace, folder: Path, most: int) -> list[Row
         name = f"{folder.resolve().name}_{path.name.removesuffix('.nii.gz')}"
         image, mask = (asked.output / "scans" / f"{name}{end}.nii.gz" for end in ("", "_tumour"))
         if not mask.exists():
-            print(f"{number + 1} of {len(order)}: {name}", file=sys.stderr, flush=True)
+            progress(number + 1, len(order), name)
             scan = read_image(path)
             brain = model.predict(scan).images["mask"].data > 0
             drawn, tumour = add_tumour(np.random.default_rng(number), scan, brain)

@@ -14,17 +14,20 @@ or _T1 and _T2, or with such folders; T1.nii.gz and T2.nii.gz bear the folder's 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
+from encephalon.io.atomic import make_folder
 from encephalon.io.reading import read_image, write_image
+from encephalon.io.text import write_records
 from encephalon.studies.isotropic.simulation import coarser
+from label_map_table import EVERY, VALIDATION, label_maps
 
 #: Pairs of voxels below the first are learnt from in voxels of the second, too: mm.
 FINE_MM, USUAL_MM = 0.9, 1.0
-EVERY, VALIDATION, TEST = 7, 5, 2
+TEST = 2
 #: What the id of such a copy ends in.
 COARSE = "-1mm"
 HEADER = ("id", "t2w", "t1w", "labels", "group", "split")
@@ -38,21 +41,15 @@ def main() -> None:
     parser.add_argument("--maps", type=int)
     parser.add_argument("-o", "--output", type=Path, required=True)
     asked = parser.parse_args()
-    maps = sorted(asked.folder.glob("*.nii.gz"))
-    if not maps:
-        parser.error(f"{asked.folder} holds no label map (*.nii.gz): name the folder that does.")
-    asked.output.parent.mkdir(parents=True, exist_ok=True)
-    with asked.output.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(HEADER)
-        for number, path in enumerate(maps[: asked.maps], start=1):
-            place, name = os.path.relpath(path, asked.output.parent), path.name.split(".")[0]
-            split = {VALIDATION: "validation", TEST: "test"}.get(number % EVERY, "train")
-            writer.writerow([name, "", "", place, name, split])
-        for name, *scans in all_scans(asked.pairs, asked.output.parent):
-            places = (os.path.relpath(path, asked.output.parent) for path in scans)
-            subject = name.removesuffix(COARSE)
-            writer.writerow([name, *places, "", subject, "train"])
+    beside = make_folder(asked.output.parent)
+    rows = []
+    for number, name, path in islice(label_maps(asked.folder), asked.maps):
+        split = {VALIDATION: "validation", TEST: "test"}.get(number % EVERY, "train")
+        rows.append((name, "", "", os.path.relpath(path, beside), name, split))
+    for name, *scans in all_scans(asked.pairs, beside):
+        places = (os.path.relpath(path, beside) for path in scans)
+        rows.append((name, *places, "", name.removesuffix(COARSE), "train"))
+    write_records([dict(zip(HEADER, row, strict=True)) for row in rows], asked.output)
 
 
 def all_scans(folders: list[Path], copies: Path) -> Iterator[tuple[str, Path, Path]]:

@@ -10,11 +10,14 @@ the fifth on is for validation.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-EVERY, FIRST = 7, 5
+from encephalon.io.text import write_records
+
+EVERY, VALIDATION = 7, 5
 
 
 def main() -> None:
@@ -23,18 +26,28 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     asked = parser.parse_args()
-    maps = sorted(asked.folder.glob("*.nii.gz"))
+    write_records(
+        [
+            {
+                "id": name,
+                "image": "",
+                "labels": os.path.relpath(path, asked.output.parent),
+                "group": name,
+                "split": "validation" if number % EVERY == VALIDATION else "train",
+            }
+            for number, name, path in label_maps(asked.folder)
+        ],
+        asked.output,
+    )
+
+
+def label_maps(folder: Path) -> Iterator[tuple[int, str, Path]]:
+    """Number from 1 on, name and path of each label map of a folder, in order of name."""
+    maps = sorted(folder.glob("*.nii.gz"))
     if not maps:
-        parser.error(f"{asked.folder} holds no label map (*.nii.gz): name the folder that does.")
-    asked.output.parent.mkdir(parents=True, exist_ok=True)
-    with asked.output.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["id", "image", "labels", "group", "split"])
-        for number, path in enumerate(maps, start=1):
-            name = path.name.removesuffix(".nii.gz")
-            place = os.path.relpath(path, asked.output.parent)
-            split = "validation" if number % EVERY == FIRST else "train"
-            writer.writerow([name, "", place, name, split])
+        sys.exit(f"{folder} holds no label map (*.nii.gz): name the folder that does.")
+    for number, path in enumerate(maps, start=1):
+        yield number, path.name.removesuffix(".nii.gz"), path
 
 
 if __name__ == "__main__":
