@@ -8,7 +8,6 @@ a cell that is done meanwhile is not put in its place again.
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,7 +43,6 @@ __all__ = ["Steps", "finish_cell", "lose_cell", "run_cells"]
 
 #: Reasons of attempts that are kept, the last ones.
 MOST_REASONS = 20
-logger = logging.getLogger(__name__)
 
 
 class Steps(Protocol):

@@ -8,7 +8,7 @@ first. What cannot be had, such as the correlation with a constant, is NaN and n
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from encephalon.errors import UsageError
 from encephalon.statistics.weighted_metric import (
@@ -19,8 +19,6 @@ from encephalon.statistics.weighted_metric import (
 )
 
 __all__ = ["regression_metrics", "regression_scores"]
-
-Values = NDArray[np.float64]
 
 
 def regression_scores(truth: ArrayLike, predicted: ArrayLike) -> dict[str, float]:

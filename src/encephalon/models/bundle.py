@@ -42,10 +42,8 @@ SCHEMA = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/"
     "meta_schema_20240725.json"
 )
-_TOML, _TENSORS, _GRAPH, _CARD = (
-    *("configs/model.toml", "models/model.pt"),
-    *("models/model.onnx", "docs/README.md"),
-)
+_TOML, _CARD = "configs/model.toml", "docs/README.md"
+_TENSORS, _GRAPH = "models/model.pt", "models/model.onnx"
 _CONFIGURATION = {
     "imports": ["$import encephalon", "$from pathlib import Path"],
     "bundle_root": ".",

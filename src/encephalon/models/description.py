@@ -40,8 +40,8 @@ class ModelDescription:
     task: str
     mode: str = "default"
     title: str = ""
-    licence: str = "unknown"
-    citation: str = "unknown"
+    licence: str = UNKNOWN
+    citation: str = UNKNOWN
     format_version: int = FORMAT_VERSION
     labels: Mapping[int, str] = field(default_factory=dict)
     """Name of each value in the output; 0 is background."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from encephalon.errors import InputError, ModelError, require_extra
 from encephalon.io.files import opened
+from encephalon.models.card import UNKNOWN
 from encephalon.models.files import digest
 from encephalon.models.registry import RegistryEntry, registry_entries
 
@@ -128,7 +129,7 @@ class PublishedFile:
         """Return what a sidecar says of the model: name, version, sha256, study, what to cite."""
         return {
             "name": self.name,
-            "version": self.entry.version if self.entry else "unknown",
+            "version": self.entry.version if self.entry else UNKNOWN,
             "sha256": self.sha256,
             "study": self.study,
             "task": self._about.task,

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from encephalon.errors import ModelError
 from encephalon.io.fetch import recorded
 from encephalon.models import files
-from encephalon.models.card import CARD_SECTIONS, Figure, read_figures
+from encephalon.models.card import CARD_SECTIONS, UNKNOWN, Figure, read_figures
 
 
 def published_path(entry: RegistryEntry) -> Path:
@@ -39,7 +39,7 @@ class RegistryEntry:
     sha256: str
     """Of the file; "" where nobody has published it and it was not fetched yet."""
     licence: str
-    citation: str = "unknown"
+    citation: str = UNKNOWN
     network: str = ""
     """For published weights: the network that they belong to."""
     recipe: str = ""
@@ -80,7 +80,7 @@ def _completed(entry: RegistryEntry) -> RegistryEntry:
     if entry.sha256:
         return entry
     if entry.kind == "listed":
-        return replace(entry, sha256_is="unknown")
+        return replace(entry, sha256_is=UNKNOWN)
     if (record := recorded(entry.url)) is None:
         return replace(entry, sha256_is="unknown until the first fetch")
     told = f"recorded on {record.date} at the first fetch"

@@ -22,6 +22,7 @@ from encephalon.reports.format import (
 from encephalon.statistics.intervals import Interval
 
 __all__ = [
+    "COLOURS",
     "Axis",
     "DotGroup",
     "Point",
@@ -45,7 +46,8 @@ __all__ = [
 _WIDTH, _ROW, _PLOT_HEIGHT, _BOTTOM, _LETTER = 520.0, 34.0, 260.0, 40.0, 7.0
 _BAR = 26.0  # a row of bars
 _LEAST = 240.0  # beside names that are long
-_COLOURS = 6
+COLOURS = 6
+"""Colours that curves and classes have in turn: those of the style of a page."""
 # Decimals from which on a label is written with a power of ten.
 _MOST_PLACES = 6
 
@@ -187,7 +189,7 @@ def _legend(labels: Sequence[str]) -> tuple[list[Html], float]:
 
 def _colour(place: int) -> str:
     """The classes of a curve: from the seventh on, the same colours are dashed."""
-    return f"series-{place % _COLOURS}" + (" dashed" if place // _COLOURS % 2 else "")
+    return f"series-{place % COLOURS}" + (" dashed" if place // COLOURS % 2 else "")
 
 
 def scatter_chart(x: Sequence[float], y: Sequence[float], x_title: str, y_title: str) -> Html:
@@ -336,9 +338,13 @@ def _beside(labels: Sequence[str]) -> tuple[float, float]:
 
 
 def svg_chart(content: Html, height: float, title: str, width: float = _WIDTH, **more: str) -> Html:
-    """The drawing as an image of that size, pixels, which its title describes."""
+    """The drawing as an image of that size, pixels, which its title describes.
+
+    `more` are further attributes of the element, or others than those of an image.
+    """
     box = f"0 0 {width:g} {height:g}"
-    return tag("svg", content, class_="chart", viewBox=box, role="img", aria_label=title, **more)
+    attributes = {"class_": "chart", "viewBox": box, "role": "img", "aria_label": title}
+    return tag("svg", content, **attributes | more)
 
 
 def _px(value: float) -> str:

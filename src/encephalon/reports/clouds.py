@@ -14,7 +14,7 @@ from math import isfinite
 from typing import Any
 
 from encephalon.reports.blocks import choice, colour_key, figure, grid
-from encephalon.reports.charts import axis_of, plot_frame, svg_chart
+from encephalon.reports.charts import COLOURS, axis_of, plot_frame, svg_chart
 from encephalon.reports.format import Html, format_number, join, tag
 
 __all__ = ["Cloud", "cloud_charts"]
@@ -22,7 +22,6 @@ __all__ = ["Cloud", "cloud_charts"]
 # Pixels: left and right end, top and bottom of the plot.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 504.0, 34.0, 374.0
 _BELOW = 40.0
-_COLOURS = 6
 
 
 @dataclass(frozen=True)
@@ -108,8 +107,8 @@ def _is_known(value: Any) -> bool:
 
 def _colour(number: int) -> str:
     """The colour of a class; from the seventh on they are the same, paler."""
-    pure = f"var(--series-{number % _COLOURS})"
-    return f"color-mix(in oklab, {pure} 55%, var(--sheet))" if number >= _COLOURS else pure
+    pure = f"var(--series-{number % COLOURS})"
+    return f"color-mix(in oklab, {pure} 55%, var(--sheet))" if number >= COLOURS else pure
 
 
 def _drawn(cloud: Cloud, columns: Mapping[str, str], scales: Mapping[str, _Scale]) -> Html:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from encephalon.reports.images import (
     MAP,
+    WINDOW,
     Layer,
     Picture,
     enlarged,
@@ -58,7 +59,7 @@ def slices_picture(
         return np.concatenate([np.asarray(one, np.float32).T[::-1] for one in planes], axis=1)
 
     shown, size = row(image), fitted_size(row(image).shape, _WIDE)
-    levels = enlarged(grey_levels(shown, *np.percentile(shown, (0.5, 99.5))), size)
+    levels = enlarged(grey_levels(shown, *np.percentile(shown, WINDOW)), size)
     base = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
     return Picture(base, alt, _layers(row(_scaled(values)), size, 0.7)), (x, y, z)
 

@@ -39,7 +39,6 @@ __all__ = [
 ]
 
 Values = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

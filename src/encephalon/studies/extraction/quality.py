@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from encephalon.inference.predictor import Quality, Status, told_apart
 from encephalon.studies.extraction.segmentation.boundary import (
@@ -18,9 +17,6 @@ from encephalon.studies.extraction.segmentation.boundary import (
 )
 from encephalon.studies.extraction.segmentation.evidence import EDGE_MM, ExpectedError
 from encephalon.studies.extraction.settings import GOOD_DICE, SURE
-
-Mask = NDArray[np.bool_]
-Float = NDArray[np.float32]
 
 #: Area (cm²) of brain on a face of the field of view from which on the brain is cut. Chosen on
 #: few heads: 17 scans of 9 people as they are, and cut at 20 to 92 % of the brain along each axis.

@@ -52,6 +52,7 @@ from encephalon.reports.viewer import HINT
 from encephalon.statistics.agreement import agreement_of
 from encephalon.statistics.summary import Summary
 from encephalon.studies.extraction.images import PREDICTION, REFERENCE, ShownScan
+from encephalon.studies.extraction.settings import LABELS
 
 if TYPE_CHECKING:
     from encephalon.evaluation.run import EvaluationResult
@@ -85,7 +86,7 @@ _HOW = (
 
 def batch_report(about: Mapping[str, Any]) -> BatchReport:
     """The page of a batch of masks; `about` is `Predictor.describe()`."""
-    structure = "tumour" if about.get("notice") else "brain"
+    structure = _structure(about)
 
     def pictures(row: Row, shown: ShownScan, folder: Path) -> list[Html]:
         # They are drawn when they are wanted, the main one first.
@@ -116,6 +117,11 @@ _COLUMNS = (
 _FILES = {"source": "Scan", "mask": "Mask"}
 
 
+def _structure(about: Mapping[str, Any]) -> str:
+    """What the masks are of: models of lesions alone have a notice."""
+    return LABELS["lesion" if about.get("notice") else "brain"]
+
+
 def _legend(about: Mapping[str, Any], structure: str) -> list[Legend]:
     return label_legend(about.get("classes", ())) or [
         Legend(PREDICTION, f"Outline of the {structure} mask", AMBER)
@@ -129,7 +135,7 @@ def scan_page(about: Mapping[str, Any], row: Row, shown: ShownScan, framed: Sequ
     row     that of predictions.csv
     framed  its pictures
     """
-    structure, status = "tumour" if about.get("notice") else "brain", status_of(row)
+    structure, status = _structure(about), status_of(row)
     name = str(row.get("id") or "Scan")
     page = Page(
         title=name,

@@ -8,9 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from encephalon.errors import InputError, UsageError
 from encephalon.inference.predictor import (
     NetworkPredictor,
@@ -46,8 +43,6 @@ from encephalon.studies.isotropic.settings import (
 from encephalon.tables.samples import Sample
 
 __all__ = ["IsotropicPredictor", "make_isotropic_predictor"]
-
-Float = NDArray[np.float32]
 
 #: Every image that can be written, by the word that asks for it.
 KINDS = {

@@ -17,7 +17,6 @@ from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from encephalon.errors import TableError, listed
 from encephalon.experiments.cross_validation import FoldResult
@@ -51,7 +50,6 @@ __all__ = [
     "whole_scores",
 ]
 
-Values = NDArray[np.float64]
 Diagnostic = Literal["learnable", "shuffled"]
 logger = logging.getLogger(__name__)
 
