@@ -34,7 +34,7 @@ def test_without_a_t1w_nothing_is_lost() -> None:
 
 
 def test_the_t1w_of_somebody_else_does_no_harm() -> None:
-    """Practice finds out that it foretells nothing: the error grows by no more than 2 %."""
+    """Examples show that it foretells nothing: the error grows by no more than 2 %."""
     alone, truth = problem()
     wrong, _ = problem(guide=contrast(T1W, seed=1))
     assert error(guided(wrong).image, truth) < 1.02 * error(guided(alone).image, truth)
@@ -109,7 +109,7 @@ def test_an_even_scan_stays_even(value: float) -> None:
         np.testing.assert_allclose(estimate.image, value, atol=1e-4)
 
 
-def test_a_scan_too_small_to_practise_on_is_interpolated() -> None:
+def test_a_scan_too_small_for_examples_is_interpolated() -> None:
     """Twelve voxels are three slices across: the likeliest volume, and no deviation."""
     some, _ = problem(guide=contrast(T1W))
     grid = Grid((12, 12, some.grid.shape[2]), some.grid.affine)

@@ -56,29 +56,29 @@ def test_the_result_sliced_again_is_the_input() -> None:
 
 @pytest.mark.parametrize("with_t1w", [False, True])
 def test_the_deviation_is_in_units_of_the_input(with_t1w: bool) -> None:
-    """A Laplace error of 5 % of the range scatters by √2 times that; practice has half a say."""
+    """A Laplace error of 5 % of the range scatters by √2 times that; it has half a say."""
     given = problem(guided=with_t1w)
     above = given.stack.slices[given.stack.slices > 0]
     low, high = np.percentile(above, [1, 99])
     scales = (2.0, 9.0) if with_t1w else (9.0, 2.0)
     deviation = NetworkMethod(FixedNetwork(), 1.0, *scales)(given).deviation
     assert deviation is not None
-    practice = guided(given).deviation
-    assert practice is not None
-    there = practice > 0
-    told = np.square(deviation[there] / 2) / practice[there]
+    of_guided = guided(given).deviation
+    assert of_guided is not None
+    there = of_guided > 0
+    told = np.square(deviation[there] / 2) / of_guided[there]
     np.testing.assert_allclose(told, 2**0.5 * 0.05 * (high - low), rtol=2e-3)
 
 
-def test_without_practice_the_network_is_believed() -> None:
+def test_without_errors_of_the_guided_method_the_network_is_believed() -> None:
     """Both as they are told where they agree, and the network alone where there is no other."""
     spread = np.log(np.full((2, 2, 2), 0.05 / 2**0.5, np.float32))
     for nothing in (0.0, -1.0):
         told = expected_deviation(spread, np.full_like(spread, nothing))
         np.testing.assert_allclose(told, 0.05, rtol=1e-6)
-    practice = np.full_like(spread, 0.05)
-    np.testing.assert_allclose(expected_deviation(spread, practice), 0.05, rtol=1e-6)
-    np.testing.assert_allclose(expected_deviation(spread, 4 * practice), 0.10, rtol=1e-6)
+    of_guided = np.full_like(spread, 0.05)
+    np.testing.assert_allclose(expected_deviation(spread, of_guided), 0.05, rtol=1e-6)
+    np.testing.assert_allclose(expected_deviation(spread, 4 * of_guided), 0.10, rtol=1e-6)
 
 
 def test_a_network_without_trust_changes_nothing() -> None:

@@ -152,7 +152,7 @@ def test_a_correction_is_used_as_far_as_it_serves(factor: float, trust: float) -
     assert found[0] == pytest.approx(trust, abs=1e-6)
     inside = next(task.validation_patches()).target[1] == 1
     left = np.sqrt(np.mean(((1 - trust * factor) * lacking[inside]) ** 2))
-    left /= np.sqrt(np.sqrt(2) * told)  # and the practice of 1 in every voxel
+    left /= np.sqrt(np.sqrt(2) * told)  # and the guided method's, 1 in every voxel
     assert found[1] == pytest.approx(left, rel=1e-4, abs=1e-4)
     assert found[2] == found[1], "of no patch without a T1w"
 

@@ -163,8 +163,8 @@ class IsotropicSettings(Section):
                         worse with more of a network that knew hardly any
     trust               the share of the network's correction that is added to the guided estimate:
                         what served best on validation heads, which it was not trained on
-    deviation_scale     what the expected standard deviation (of the network and of the practice
-                        within the slices) is multiplied by where there is a T1w, so that errors on
+    deviation_scale     what the expected standard deviation (of the network and of the guided
+                        method) is multiplied by where there is a T1w, so that errors on
                         scans which the network was not trained on scatter as it says
     deviation_scale_alone
                         the same where there is none

@@ -183,14 +183,14 @@ def measure(
         answer = network(torch.from_numpy(patch.features)[None])[0].numpy()
         inside = patch.target[1] == 1
         start = patch.features[0] + patch.features[1]
-        practice = patch.features[CHANNELS.index("standard deviation of the guided method")]
+        of_guided = patch.features[CHANNELS.index("standard deviation of the guided method")]
         correction, lacking = (answer[0] - start)[inside], (patch.target[0] - start)[inside]
         sums = guided if patch.features[CHANNELS.index("1 where there is a T1w")].any() else alone
         sums += [
             np.vdot(correction, lacking),
             np.vdot(correction, correction),
             np.vdot(lacking, lacking),
-            np.sum(np.square(expected_deviation(answer[1], practice)[inside], dtype=np.float64)),
+            np.sum(np.square(expected_deviation(answer[1], of_guided)[inside], dtype=np.float64)),
         ]
     every = guided + alone
     trust = float(np.clip(every[0] / max(every[1], 1e-12), 0, largest_trust))

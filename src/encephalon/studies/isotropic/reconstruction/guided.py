@@ -45,9 +45,9 @@ FEWEST_SLICES = 4
 LEAST_RATIO = 1.2
 #: Share of each term's own power that is added to the equations: keeps twins apart.
 RIDGE = 1e-3
-#: Window in which the squared error of the practice is averaged: voxels, and slices.
+#: Window in which the squared error of the examples is averaged: voxels, and slices.
 ERROR_WINDOW, ERROR_WINDOW_SLICES = 1.5, 0.5
-#: Errors between the slices are larger than those of the practice, whose truth is thick slices and
+#: Errors between the slices are larger than those of the examples, whose truth is thick slices and
 #: so less sharp. Set on three real pairs, on which the deviation is then 0.7 (4 mm) to 2.0 (2 mm)
 #: times the error, 1.1 times in the mean over planes and thicknesses.
 SHARPER = 1.25
@@ -58,10 +58,10 @@ CLASSES = 6
 def guided(problem: Problem) -> Estimate:
     """The first stack of `problem` made isotropic, by its T1w if it has one.
 
-    The deviation is the error of the practice, local and by distance from a slice's middle; None
-    when the slices are too small to practise on (fewer than four slice distances across), in which
-    case the image is the likeliest volume, unguided. Values that are not finite count as 0 in
-    slices and as not acquired in the T1w.
+    The deviation is the error of the self-supervised examples, local and by distance from a slice's
+    middle; None when the slices are too small to make any of (fewer than four slice distances
+    across), in which case the image is the likeliest volume, unguided. Values that are not finite
+    count as 0 in slices and as not acquired in the T1w.
     """
     operator, slices = problem.stack.operator, problem.stack.finite
     middle, scale = np.float32(slices.mean()), np.float32(max(float(slices.std()), 1e-12))
@@ -106,9 +106,9 @@ def _reconstructed(context: ProblemContext, problem: Problem) -> tuple[Float, Fl
 
 @dataclass(frozen=True)
 class SelfSupervisedExample:
-    """A scene whose truth is known.
+    """Thick slices whose truth is known: made of the real ones, within these.
 
-    axis     Of the real slices, cut in the practice.
+    axis     Of the real slices, across which they are cut again.
     context  The real slices with that axis last, cut across it.
     truth    The real slices, with that axis last.
     """
@@ -119,7 +119,7 @@ class SelfSupervisedExample:
 
 
 def self_supervised_examples(context: ProblemContext, grid: Grid) -> list[SelfSupervisedExample]:
-    """A practice for each in-plane axis of a real `context` that is long enough to be cut."""
+    """An example for each in-plane axis of a real `context` that is long enough to be cut."""
     found = []
     for axis in (0, 1):
         operator = _turned(context.operator, grid.shape[axis], grid.affine.spacing[axis])
@@ -132,8 +132,8 @@ def self_supervised_examples(context: ProblemContext, grid: Grid) -> list[SelfSu
             if weight is not None:
                 weight = _moved_last(context.operator.slice(weight), axis)
             guide = replace(guide, image=image, weight=weight)
-        practice = ProblemContext(operator.slice(truth), operator, guide, (0,))
-        found.append(SelfSupervisedExample(axis, practice, truth))
+        cut = ProblemContext(operator.slice(truth), operator, guide, (0,))
+        found.append(SelfSupervisedExample(axis, cut, truth))
     return found
 
 
@@ -144,7 +144,7 @@ def _moved_last(volume: Float, axis: int) -> Float:
 def fit_weights(terms: Sequence[Sequence[Float]], missing: Sequence[Float]) -> Matrix:
     """What each of T terms is worth: weights (T,) by least squares over all examples.
 
-    `terms` are the T terms of each practice, `missing` what their sum should be.
+    `terms` are the T terms of each example, `missing` what their sum should be.
     """
     count = range(len(terms[0]))
     powers, shared = np.zeros((len(count), len(count))), np.zeros(len(count))
@@ -156,38 +156,38 @@ def fit_weights(terms: Sequence[Sequence[Float]], missing: Sequence[Float]) -> M
 
 
 def propagate_error(
-    operator: SliceOperator, done: Sequence[SelfSupervisedExample], errors: Sequence[Float]
+    operator: SliceOperator, examples: Sequence[SelfSupervisedExample], errors: Sequence[Float]
 ) -> Float:
     """The standard deviation of the error of the real volume (I, J, K).
 
-    `errors` are those of each practice, shaped as its truth; at least one. Near a voxel they tell
+    `errors` are those of each example, shaped as its truth; at least one. Near a voxel they tell
     how hard the place is; over all, how the error grows away from the middle of a slice.
     """
     from scipy.ndimage import gaussian_filter
 
     squares = [
-        np.moveaxis(np.square(error), 2, practice.axis)
-        for practice, error in zip(done, errors, strict=True)
+        np.moveaxis(np.square(error), 2, example.axis)
+        for example, error in zip(examples, errors, strict=True)
     ]
     local = np.ascontiguousarray(sum(squares[1:], squares[0])) / np.float32(len(squares))
     widths = (ERROR_WINDOW, ERROR_WINDOW, ERROR_WINDOW_SLICES)
     local = gaussian_filter(local, widths, mode="nearest", truncate=3)
     variance = along(linear_weights(operator), local)
-    variance *= _profile(operator, done, errors).astype(np.float32)
+    variance *= _profile(operator, examples, errors).astype(np.float32)
     np.maximum(variance, 0, out=variance)
     return np.asarray(np.float32(SHARPER) * np.sqrt(variance), np.float32)
 
 
 def _profile(
-    operator: SliceOperator, done: Sequence[SelfSupervisedExample], errors: Sequence[Float]
+    operator: SliceOperator, examples: Sequence[SelfSupervisedExample], errors: Sequence[Float]
 ) -> Matrix:
     """How much larger than average the squared error of each voxel of a line is: (voxels,)."""
     places, squares = [], []
-    for practice, error in zip(done, errors, strict=True):
-        places.append(np.abs(practice.context.operator.place()))
+    for example, error in zip(examples, errors, strict=True):
+        places.append(np.abs(example.context.operator.place()))
         squares.append(np.square(error).mean(axis=(0, 1)))
     place, square = np.concatenate(places), np.concatenate(squares)
-    # Voxels beyond the outermost slices are guessed in a practice as they are in the scan.
+    # Voxels beyond the outermost slices are guessed in an example as they are in the scan.
     edges = np.append(np.linspace(0, 0.5, CLASSES)[:-1] + 1e-6, np.inf)
     which = np.digitize(place, edges)
     filled = [c for c in range(CLASSES) if (which == c).any()]

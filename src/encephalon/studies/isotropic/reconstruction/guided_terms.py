@@ -95,7 +95,7 @@ class Guide:
 
 @dataclass(frozen=True)
 class ProblemContext:
-    """Slices that are to be made whole: the real ones, or those of a practice.
+    """Slices that are to be made whole: the real ones, or those of an example.
 
     slices    (I, J, S), mean 0 and standard deviation about 1 within the scan.
     operator  What they measure of (I, J, K).

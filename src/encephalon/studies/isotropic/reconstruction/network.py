@@ -32,6 +32,8 @@ TILE = 128
 HALO = 12
 #: Intensity, in units of the scan's range, below which there is nothing to correct.
 EMPTY = 0.02
+#: Logarithm of the error, in units of the scan's range, that is told of where nothing is corrected.
+LEAST_ERROR = float(np.log(1e-3))
 #: Standard deviations of a Laplace distribution per scale parameter.
 DEVIATIONS = 2**0.5
 
@@ -86,15 +88,15 @@ class NetworkMethod:
         image, spread = self._answer(features)
         image = start.image + np.float32(self.trust) * (scale.restore(image) - start.image)
         wider = self.deviation_scale if problem.guide is not None else self.deviation_scale_alone
-        practice = features[CHANNELS.index("standard deviation of the guided method")]
-        deviation = np.float32(wider * scale.span) * expected_deviation(spread, practice)
+        of_guided = features[CHANNELS.index("standard deviation of the guided method")]
+        deviation = np.float32(wider * scale.span) * expected_deviation(spread, of_guided)
         return Estimate(enforce_consistency(image, stack.slices, stack.operator), deviation)
 
     def _answer(self, features: Float) -> Float:
         """Image and log error (2, I, J, K); the start where there is nothing to correct."""
         answer = np.empty((2, *features.shape[1:]), np.float32)
         answer[0] = features[0] + features[1]
-        answer[1] = np.log(1e-3)
+        answer[1] = LEAST_ERROR
         box = bounding_box(features[0] > EMPTY, HALO)
         part = features[(slice(None), *box)]
         if part.size:
@@ -109,17 +111,17 @@ class NetworkMethod:
         return answer
 
 
-def expected_deviation(spread: Float, practice: Float) -> Float:
+def expected_deviation(spread: Float, of_guided: Float) -> Float:
     """The geometric mean of the network's standard deviation and the guided method's, voxelwise.
 
-    The network knows places that are hard, the practice within the slices how hard this scan is:
-    between heads, the share of errors within one deviation varies about 0.6 times as much as with
-    the network alone. `spread` is the logarithm of the scale of a Laplace distribution; where
-    `practice` is 0, nothing was practised, and the network is believed. All in one shape, in the
-    same units.
+    The network knows places that are hard, the guided method, by its errors within the slices, how
+    hard this scan is: between heads, the share of errors within one deviation varies about 0.6
+    times as much as with the network alone. `spread` is the logarithm of the scale of a Laplace
+    distribution; where `of_guided` is 0, that method knows of none, and the network is believed.
+    All in one shape, in the same units.
     """
     told = np.float32(DEVIATIONS) * np.exp(spread)
-    return np.where(practice > 0, np.sqrt(told * np.maximum(practice, 0)), told)
+    return np.where(of_guided > 0, np.sqrt(told * np.maximum(of_guided, 0)), told)
 
 
 def tile_sizes(shape: tuple[int, ...], multiple: int) -> tuple[int, ...]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A practice cuts slices as the scan was cut, and weighs terms by what they are worth."""
+"""An example cuts slices as the scan was cut, and weighs terms by what they are worth."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def test_slices_of_a_practice_have_the_profile_of_the_scan(
     """In the middle of a line, the same voxels count as much as they do in the scan."""
     real, grid = context(distance, thickness, kind)
     row = len(real.operator.middles) // 2
-    for practice in self_supervised_examples(real, grid):
-        matrix = practice.context.operator.matrix
+    for example in self_supervised_examples(real, grid):
+        matrix = example.context.operator.matrix
         np.testing.assert_allclose(matrix.sum(axis=1), 1)
         np.testing.assert_allclose(matrix[row, :36], real.operator.matrix[row], atol=1e-6)
 
 
 def test_the_truth_is_the_scan_itself() -> None:
-    """Back in the order of the scan, the truth of each practice is the slices."""
+    """Back in the order of the scan, the truth of each example is the slices."""
     real, grid = context(guide=True)
     found = self_supervised_examples(real, grid)
-    assert [practice.axis for practice in found] == [0, 1]
-    for practice in found:
-        np.testing.assert_array_equal(np.moveaxis(practice.truth, 2, practice.axis), real.slices)
-        assert practice.context.guide is not None
-        assert practice.context.guide.image.shape == practice.truth.shape
+    assert [example.axis for example in found] == [0, 1]
+    for example in found:
+        np.testing.assert_array_equal(np.moveaxis(example.truth, 2, example.axis), real.slices)
+        assert example.context.guide is not None
+        assert example.context.guide.image.shape == example.truth.shape
 
 
 def test_a_practice_of_voxels_of_another_size_keeps_millimetres() -> None:
@@ -63,7 +63,7 @@ def test_a_practice_of_voxels_of_another_size_keeps_millimetres() -> None:
 
 
 def test_slices_as_thin_as_voxels_teach_nothing() -> None:
-    """There is no practice, since there is nothing to find."""
+    """There is no example, since there is nothing to find."""
     real, grid = context(1.0, 1.0)
     assert self_supervised_examples(real, grid) == []
 
@@ -80,10 +80,10 @@ def test_the_error_is_larger_where_the_practice_was_worse() -> None:
     real, grid = context()
     found = self_supervised_examples(real, grid)
     errors = []
-    for practice in found:
-        far = np.abs(practice.context.operator.place())[None, None]
-        error = np.where(far > 0.2, 2.0, 1.0) * np.ones(practice.truth.shape)
-        np.moveaxis(error, 2, practice.axis)[:20] *= 5
+    for example in found:
+        far = np.abs(example.context.operator.place())[None, None]
+        error = np.where(far > 0.2, 2.0, 1.0) * np.ones(example.truth.shape)
+        np.moveaxis(error, 2, example.axis)[:20] *= 5
         errors.append(error.astype(np.float32))
     spread = propagate_error(real.operator, found, errors)
     assert spread.shape == grid.shape
