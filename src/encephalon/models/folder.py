@@ -144,9 +144,8 @@ def save_model(
     `state` holds the weights by name, `graph` the exported graph or its path; one of the two is
     needed, and what both hold is written once, as weights. `card` is the text of README.md,
     rendered from the description when None. The `files` of the description are filled in here.
-    Raises OutputExistsError when `folder` exists and
-    `overwrite` is not set, ModelError for weights that are not finite and for a graph that
-    `Graph.read` refuses.
+    Raises OutputExistsError when `folder` exists and `overwrite` is not set, ModelError for weights
+    that are not finite and for a graph that `Graph.read` refuses.
     """
     final = Path(folder)
     with atomic_folder(final, overwrite) as work:

@@ -10,12 +10,13 @@ import pytest
 from pydantic import ValidationError
 
 from encephalon.geometry.affine import Affine, Grid
-from encephalon.studies.extraction.segmentation.boundary import predict_boundary
+from encephalon.studies.extraction.segmentation.boundary import Boundary, predict_boundary
 from encephalon.studies.extraction.segmentation.evidence import (
     evidence_of,
     expected_error,
     share_near_faces,
 )
+from encephalon.studies.extraction.segmentation.localisation import BrainLocation, View
 from encephalon.studies.extraction.settings import ErrorModel, Fit
 from tests.studies.extraction.ball import ball_image, ball_predictor
 
@@ -51,6 +52,43 @@ def test_every_look_that_was_taken_has_a_number(fast: bool) -> None:
     told = evidence_of(borders, image.grid)
     assert set(told) == SEEN | (set() if fast else LOOKS)
     assert np.isfinite(list(told.values())).all()
+
+
+def test_each_number_is_what_the_fit_knows_it_as() -> None:
+    """By hand, for a ball of 16 mm in voxels of 2 mm, drawn alike on both grids."""
+    grid = Grid((24, 24, 24), Affine.from_spacing(2.0))
+    ball = 16 - 2 * np.linalg.norm(np.mgrid[:24, :24, :24] - 11.5, axis=0).astype(np.float32)
+    view = View(grid, np.zeros(grid.shape, np.float32), np.ones(grid.shape, bool))
+    both = np.stack([ball, ball - 2])
+    borders = Boundary(
+        BrainLocation(view, both / 2),
+        view,
+        both,
+        mirror=0.9,
+        turn=None,
+        slope_error=0.1,
+        second_piece=0.04,
+        bare=0.3,
+        across={"top": 9.0, "left": 16.0},
+    )
+    brain, tissue = np.count_nonzero(ball > 0), np.count_nonzero(ball > 2)
+    doubted = np.sum(1 / (1 + np.exp(np.abs(ball, dtype=np.float64))))
+    assert evidence_of(borders, grid) == pytest.approx(
+        {
+            "mirror": np.log(0.1),
+            "coarse": np.log(0.002),
+            "soft": np.log(doubted / (2 * brain)),
+            "slope": np.log(0.1),
+            "pieces": 0.2,
+            "tissue": abs(tissue / brain - 0.85),
+            "volume": abs(np.log(brain * 0.008 / 1400)),
+            "faces": 0.0,
+            "across": 0.5,
+            "bare": 0.3,
+            "spacing": 2.0,
+        },
+        rel=1e-4,
+    )
 
 
 def test_the_error_is_linear_in_standard_evidence() -> None:
