@@ -77,7 +77,7 @@ def test_the_built_in_recipes_say_what_was_published(name: str) -> None:
         ({"block": [100, 128, 128]}, "must fill the shape"),
         ({"block": [12, 128, 128]}, "multiples of 8"),
         ({"treshold": 0.5}, "did you mean 'threshold'"),
-        ({"augmentation": {"probability": 2}}, "not between 0 and 1"),
+        ({"augmentation": {"probability": 2}}, "less than or equal to 1"),
         ({"augmentation": {"rotation": 2}}, "rotation"),
     ],
 )
