@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+"""What the built-in recipes say, against what was published of them."""
+
 from __future__ import annotations
 
 import pytest
