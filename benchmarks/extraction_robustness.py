@@ -6,11 +6,11 @@
 The scans below DATA/heads, and 1 mm heads synthesised from the maps of LABELMAPS that were left out
 of training (T1w and FLAIR, T2w and PD in turn, seeds fixed), are masked as they are and after
 noise, bias, other contrast, thick slices, cut fields of view, lying headers, other sizes and
-shapes, and without skull; the synthesised ones with a thin and a thick scalp, too. The mask is
-scored by the true one, changed alike, where there is one: label maps, and scans with a
-derived_brainmask beside them. Of other scans it is their own mask before the change, and Dice then
-tells agreement, not truth. A head meets one in `--every` of the changes, in turn, so that each
-change is met by a share of the heads; `--every 1` is everything.
+shapes, and without skull; the synthesised ones with a thin and a thick scalp, and with more fluid
+around the brain, too. The mask is scored by the true one, changed alike, where there is one: label
+maps, and scans with a derived_brainmask beside them. Of other scans it is their own mask before the
+change, and Dice then tells agreement, not truth. A head meets one in `--every` of the changes, in
+turn, so that each change is met by a share of the heads; `--every 1` is everything.
 
 Two tables, by kind of change, are printed as Markdown, and how far a verdict of `check` or `fail`
 tells a Dice of at most 0.94. OUT/results.json has every row. What is in it is not done again; each
@@ -45,9 +45,8 @@ from encephalon.io.reading import read_image, read_labels
 from encephalon.metrics.segmentation import overlap
 from encephalon.studies.extraction.data import TrainingSample, millimetre_grid, sample_from_labels
 from encephalon.studies.extraction.task import distances_at
-from encephalon.transforms.head_scans import reshape_shell
+from encephalon.transforms.head_scans import SCALP, Head, reshaped_labels
 from encephalon.transforms.parameters import SynthesisRanges
-from encephalon.transforms.spatial import sample_nearest
 from encephalon.transforms.synthesis import (
     CONTRASTS,
     TEXTURE,
@@ -67,9 +66,9 @@ WRONG = 0.94
 RIM = 0.5
 #: Of synthesised heads: blur in voxels, and noise as a share of the brightest tissue.
 BLUR, NOISE = 0.6, 0.02
-#: Depth of the skin above the brain (mm) of further synthesised heads: an infant's, and the
-#: deepest of adults.
-SCALPS = {"scalp 5 mm": 5.0, "scalp 18 mm": 18.0}
+#: Depth of the skin above the brain, and of fluid put in between brain and skull, of further
+#: synthesised heads, mm: an infant's, the deepest of adults, and a brain that shrank.
+SHAPES = {"scalp 5 mm": (5.0, 0.0), "scalp 18 mm": (18.0, 0.0), "fluid 6 mm": (SCALP, 6.0)}
 #: Changes of which a head meets one, in the small run.
 SMALL = 9
 UNCHANGED = "unchanged"
@@ -154,23 +153,23 @@ def synthetic_heads(asked: argparse.Namespace) -> dict[str, Callable[[], Pair]]:
         for contrast in list(CONTRASTS)[number % 2 :: 2]
     }
     reshaped = {
-        f"{head}, {name}": partial(make, scalp=scalp)
+        f"{head}, {name}": partial(make, shape=shape)
         for head, make in plain.items()
-        for name, scalp in SCALPS.items()
+        for name, shape in SHAPES.items()
     }
     return {**plain, **reshaped}
 
 
-def synthetic_head(path: Path, contrast: str, scalp: float | None = None) -> Pair:
+def synthetic_head(path: Path, contrast: str, shape: tuple[float, float] | None = None) -> Pair:
     """A scan of a familiar contrast of the head in a label map, and its brain, both at 1 mm.
 
-    With `scalp`, the skin lies so many mm above the brain, whatever the map says.
+    With `shape`, its depths of skin and of further fluid, whatever the map says.
     """
     image = read_labels(path)
     grid = millimetre_grid(image)
     labels = resample(image.data, image.affine, grid, order=0).astype(np.int16)
     sample = sample_from_labels(labels)
-    labels = labels if scalp is None else with_scalp(labels, sample, scalp)
+    labels = reshaped(labels, sample, *shape) if shape else labels
     brain = np.zeros(grid.shape, np.uint8)
     inside = (sample.distances[0] > -10 * RIM).astype(np.uint8)  # tenths of a mm
     brain[tuple(slice(c, c + n) for c, n in zip(sample.corner, inside.shape, strict=True))] = inside
@@ -183,23 +182,25 @@ def synthetic_head(path: Path, contrast: str, scalp: float | None = None) -> Pai
     return Image(scan, grid.affine), Image(brain, grid.affine)
 
 
-def with_scalp(
-    labels: NDArray[np.int16], sample: TrainingSample, depth: float
+def reshaped(
+    labels: NDArray[np.int16], sample: TrainingSample, scalp: float, fluid: float
 ) -> NDArray[np.int16]:
-    """The head (I, J, K) of `labels` with the skin `depth` mm above the brain, which stays."""
+    """The head (I, J, K) of `labels` with other depths of skin and fluid, mm; the brain stays."""
     assert sample.far is not None
-    ranges = SynthesisRanges(reshape=1.0, scalp=(depth, depth), uneven=0.0)
+    ranges = SynthesisRanges(reshape=1.0, scalp=(scalp, scalp), uneven=0.0)
     lines = (torch.arange(size, dtype=torch.float32) for size in labels.shape)
     points = torch.stack(torch.meshgrid(*lines, indexing="ij"), dim=-1)
-    far, near = torch.as_tensor(sample.far).float(), distances_at(sample, points)[0]
-    moved = reshape_shell(np.random.default_rng(0), far, points, near, ranges)
-    return sample_nearest(torch.as_tensor(labels), moved).numpy()
+    head = Head(torch.as_tensor(labels), torch.as_tensor(sample.far).float())
+    near = distances_at(sample, points)[0]
+    put_in = torch.full_like(near, fluid) if fluid else None
+    rng = np.random.default_rng(0)  # draws nothing that shows
+    return reshaped_labels(rng, head, points, near, put_in, ranges).numpy()
 
 
 def planned(heads: Sequence[str], every: int) -> dict[str, list[str]]:
     """The changes of each head: none, then one in `every`, beginning with another for each."""
     return {
-        head: [name] if name in SCALPS else [UNCHANGED, *list(CHANGES)[n % every :: every]]
+        head: [name] if name in SHAPES else [UNCHANGED, *list(CHANGES)[n % every :: every]]
         for n, head in enumerate(heads)
         for name in [head.rpartition(", ")[2]]
     }
@@ -258,7 +259,7 @@ def flat(
 
 def tables(models: Sequence[Mapping[tuple[str, str], Row]]) -> str:
     """The figures by kind of change, and how good the verdicts are, as Markdown."""
-    kinds = dict.fromkeys(name.partition(",")[0] for name in (UNCHANGED, *SCALPS, *CHANGES))
+    kinds = dict.fromkeys(name.partition(",")[0] for name in (UNCHANGED, *SHAPES, *CHANGES))
     words = ("median", "mean", "worst", "volume, mL", "lost", "leaked", "ok/check/fail", "wrong ok")
     lines = [f"| Change | n | {' | '.join(words)} |", "|---" * (len(words) + 2) + "|"]
     for kind in kinds:

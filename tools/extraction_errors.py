@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Learn how wrong a brain mask is likely to be, from what its network shows, on made-up heads.
 
-    python tools/extraction_errors.py MODEL TABLE -o OUT [--heads 500]
+    python tools/extraction_errors.py MODEL TABLE -o OUT [--heads 320]
 
 MODEL is a trained run or model, TABLE the label maps that it was trained with. Scans of these heads
-are made up anew: half of them ordinary, mostly of whole adult heads in familiar contrasts; a
-quarter as in training; and a quarter harder: more noise, unevenness, lesions, cut and padded fields
-of view, heads that lie otherwise than the header says, and adults as well as infants. How likely a
-mask is to be good is told for that mixture. Each head is masked, and its evidence is kept beside
-the true error in OUT/errors.csv; what is in there is not done again. OUT/errors.toml gets linear
-models of the errors, with every look and with a single one (`--fast`), and the width of the border
-with which the probability of each voxel fits best; `tools/package_model.py --calibration` puts them
-into the model. How well the errors are told on maps that they were not fitted on is printed: a map
-in five is left out in turn, and those that the network was not trained with are told on their own.
+are made up anew, each second one of a map that the training kept for validation: half of them
+ordinary, mostly of whole adult heads in familiar contrasts; a quarter as in training; and a quarter
+harder: more noise, unevenness, lesions, cut and padded fields of view, heads that lie otherwise
+than the header says, and adults as well as infants. How likely a mask is to be good is told for
+that mixture. Each head is masked, and its evidence is kept beside the true error in OUT/errors.csv;
+what is in there is not done again. OUT/errors.toml gets linear models of the errors, with every
+look and with a single one (`--fast`), and the width of the border with which the probability of
+each voxel of the ordinary heads fits best; `tools/package_model.py --calibration` puts them into
+the model. How well the errors are told on maps that they were not fitted on is printed: a map in
+five is left out in turn, and those that the network was not trained with are told on their own.
 """
 
 from __future__ import annotations
@@ -71,12 +72,13 @@ SPREADS = (0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5, 3
 #: What most users scan, and what makes a scan hard; the rest is as in training.
 ORDINARY = SynthesisRanges(
     familiar=0.95, texture=0.06, dark_fluid=0.03, marrow=0.2, dura=0.1, patches=0.2, strip=0.0,
-    reshape=0.2, thick=0.3, gap=0.3, crop=0.04, cut=0.2, oblique=0.04, blur=0.6, bias=0.35,
-    falloff=0.1, noise=0.04, gamma=0.15,
+    reshape=0.2, atrophy=0.15, thick=0.3, gap=0.3, crop=0.04, cut=0.2, oblique=0.04, blur=0.6,
+    bias=0.35, falloff=0.1, noise=0.04, gamma=0.15,
 )  # fmt: skip
 HARD = SynthesisRanges(
-    familiar=0.4, texture=0.15, lesion=0.4, patches=0.7, dura=0.3, dark_fluid=0.25, thick=0.5,
-    crop=0.3, padded=0.4, oblique=0.2, bias=0.9, falloff=0.4, noise=0.3, gamma=0.6, strip=0.0,
+    familiar=0.4, texture=0.15, lesion=0.4, patches=0.7, dura=0.3, dark_fluid=0.25, atrophy=0.3,
+    thick=0.5, crop=0.3, padded=0.4, oblique=0.2, bias=0.9, falloff=0.4, noise=0.3, gamma=0.6,
+    strip=0.0,
 )  # fmt: skip
 STRAIGHT = SpatialRanges(rotation=15, scaling=0.1, any_orientation=0.02)
 TURNED = SpatialRanges(rotation=40, scaling=0.25, any_orientation=0.2)
@@ -89,6 +91,8 @@ FAR = 10.0
 LEAST = 1e-3
 #: What differs from the training, and the sizes; the kinds of head follow each other in turn.
 Kind = tuple[dict[str, Any], tuple[float, float]]
+#: Group, split and head of a row of the table.
+Source = tuple[str, str, TrainingSample]
 COMMON: Kind = ({"synthesis": ORDINARY, "placement": STRAIGHT}, ADULT)
 KINDS: tuple[Kind, ...] = (
     COMMON,
@@ -130,7 +134,7 @@ def measured(asked: argparse.Namespace) -> list[dict[str, Any]]:
     """
     file = asked.output / "errors.csv"
     kept = list(csv.DictReader(file.open(encoding="utf-8"))) if file.exists() else []
-    mark = mark_of(asked.model)
+    mark = mark_of(asked.model, asked.table)
     rows = [
         {key: value if key in WORDS else float(value) for key, value in row.items()}
         for row in kept
@@ -147,13 +151,14 @@ def measured(asked: argparse.Namespace) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["number"])
 
 
-def mark_of(model: Path) -> str:
-    """What tells rows of other weights, settings or kinds of head apart."""
+def mark_of(model: Path, table: Path) -> str:
+    """What tells rows of other weights, settings, tables or kinds of head apart."""
     found = opened_model(model).description
     study = {key: found.recipe["study"][key] for key in sorted(found.recipe["study"])}
     for told in ("errors", "border_spread"):  # what is fitted here changes no row
         study.pop(told, None)
-    what = [found.files[WEIGHTS], study, repr(KINDS), SPREADS, EDGES, ROOM]
+    heads = table.read_text(encoding="utf-8")
+    what = [found.files[WEIGHTS], study, heads, repr(KINDS), SPREADS, EDGES, ROOM]
     return sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 
@@ -167,9 +172,8 @@ def measure(work: tuple[Path, Path, Path, int]) -> dict[str, Any]:
     model, table, cache, number = work
     torch.set_num_threads(1)
     predictor, heads = opened(model, table, cache)
-    group, split, head = heads[number % len(heads)]
+    (group, split, head), kind = drawn(number, heads)
     rng = np.random.default_rng([7, number])
-    kind = KINDS[number // len(heads) % len(KINDS)]
     scan, truth = scan_and_brain(rng, head, predictor.settings, kind)
     network = predictor.network
     borders = predict_boundary(scan, predictor.settings, network, network)
@@ -183,13 +187,29 @@ def measure(work: tuple[Path, Path, Path, int]) -> dict[str, Any]:
     return {
         "number": number,
         "group": group,
-        "unseen_map": float(split == "validation"),
+        "ordinary": float(kind is COMMON),
+        "unseen_map": float(split != "train"),
         "dice": round(counts.dice, 5),
         "missed_ml": round((counts.reference - counts.both) * ml, 2),
         "leaked_ml": round((counts.predicted - counts.both) * ml, 2),
         **log_losses(whole, truth),
         **{name: round(value, 5) for name, value in told.items()},
     }
+
+
+def drawn(number: int, heads: Sequence[Source]) -> tuple[Source, Kind]:
+    """The head of a number, and its kind: each second one is of a map that no training saw.
+
+    Users' heads are new to the network, too, and it is less right about those.
+    """
+    pools = [
+        pool
+        for unseen in (True, False)
+        if (pool := [one for one in heads if (one[1] != "train") is unseen])
+    ]
+    turn, which = divmod(number, len(pools))
+    pool = pools[which]
+    return pool[turn % len(pool)], KINDS[turn // len(pool) % len(KINDS)]
 
 
 def log_losses(distance: NDArray[np.float32], inside: NDArray[np.bool_]) -> dict[str, float]:
@@ -207,14 +227,16 @@ def log_losses(distance: NDArray[np.float32], inside: NDArray[np.bool_]) -> dict
 
 
 def likeliest_spread(rows: Sequence[Mapping[str, Any]]) -> float:
-    """The width of the border with the lowest log loss over all heads, mm."""
-    return min(SPREADS, key=lambda one: sum(row[f"{LOG_LOSS}{one:g}"] for row in rows))
+    """The width of the border with the lowest log loss over all ordinary heads, mm.
+
+    On those that are too hard on purpose the border is far less certain than on most scans.
+    """
+    some = [row for row in rows if row["ordinary"]]
+    return min(SPREADS, key=lambda one: sum(row[f"{LOG_LOSS}{one:g}"] for row in some))
 
 
 @lru_cache(maxsize=1)
-def opened(
-    model: Path, table: Path, cache: Path
-) -> tuple[ExtractionPredictor, list[tuple[str, str, TrainingSample]]]:
+def opened(model: Path, table: Path, cache: Path) -> tuple[ExtractionPredictor, list[Source]]:
     """The model, and the heads with their groups and splits."""
     asked = OpenModel(opened_model(model), {}, "cpu", 1)
     predictor = make_extraction_predictor(asked)
@@ -242,7 +264,7 @@ def scan_and_brain(
 
 def names_of(rows: Sequence[Mapping[str, Any]], without: Sequence[str] = ()) -> list[str]:
     """The evidence of the rows, without some."""
-    known = (*WORDS, "number", "unseen_map", *TARGETS, *without)
+    known = (*WORDS, "number", "ordinary", "unseen_map", *TARGETS, *without)
     return [name for name in rows[0] if name not in known and not name.startswith(LOG_LOSS)]
 
 

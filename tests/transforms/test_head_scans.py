@@ -16,8 +16,10 @@ from hypothesis.extra.numpy import arrays
 from encephalon.transforms.head_scans import (
     Head,
     Slices,
+    draw_fluid,
     draw_slices,
     reshape_shell,
+    reshaped_labels,
     synthesise_head,
 )
 from encephalon.transforms.masks import EYES, LABEL_COUNT
@@ -26,7 +28,7 @@ from encephalon.transforms.parameters import FAR_SPACING, SynthesisRanges
 NOTHING = {
     **dict.fromkeys(("lesion", "dura", "patches", "strip", "deface", "reshape", "thick"), 0.0),
     **dict.fromkeys(("crop", "oblique", "padded", "bias", "falloff", "noise", "gamma"), 0.0),
-    **dict.fromkeys(("texture", "dark_fluid", "marrow"), 0.0),
+    **dict.fromkeys(("texture", "dark_fluid", "marrow", "atrophy"), 0.0),
 }
 PLAIN = SynthesisRanges(**NOTHING)  # type: ignore[arg-type]
 SHAPE, RADIUS, SKIN = (48, 52, 48), 13.0, 18.0
@@ -109,6 +111,41 @@ def test_the_depth_of_the_map_is_kept_where_none_is_drawn() -> None:
     assert torch.equal(
         reshape_shell(np.random.default_rng(0), whole.far, points, near, PLAIN), points
     )
+
+
+def test_fluid_is_put_in_between_brain_and_skull() -> None:
+    """The brain stays, fluid follows it, and what lay above lies so much further out."""
+    whole, points, near = head()
+    fluid = torch.full(near.shape, 3.0)
+    rng = np.random.default_rng(0)
+    labels = reshaped_labels(rng, whole, points, near, fluid, PLAIN)
+    assert torch.equal(labels[near >= 0], whole.labels[near >= 0])
+    assert set(labels[(near < -0.1) & (near > -3.9)].tolist()) == {24}
+    assert set(labels[(near < -4.6) & (near > -5.4)].tolist()) == {515}  # at 1.6 to 2.4 mm before
+
+
+def test_what_leaves_the_skull_goes_through_the_fluid() -> None:
+    """A cord below the brain stays one."""
+    whole, points, near = head()
+    cord = (slice(22, 27), slice(24, 29), slice(0, 12))
+    labels = torch.where(near[cord] < 0, 502, whole.labels[cord].int()).to(whole.labels.dtype)
+    whole.labels[cord] = labels
+    fluid = torch.full(near.shape, 3.0)
+    found = reshaped_labels(np.random.default_rng(0), whole, points, near, fluid, PLAIN)
+    below = found[24, 26, :11]
+    assert set(below[near[24, 26, :11] < -0.6].tolist()) <= {502}
+
+
+def test_fluid_covers_a_part_of_the_brain_and_is_as_deep_as_asked_for() -> None:
+    """Drawn with the probability of `atrophy`."""
+    ranges = replace(PLAIN, atrophy=1.0, fluid=(4.0, 4.0))
+    maps = [draw_fluid(np.random.default_rng(seed), SHAPE, ranges) for seed in range(20)]
+    depths = torch.stack([one for one in maps if one is not None])
+    assert len(depths) == 20
+    assert 0 < float(depths.min()) < 0.1
+    assert 3.9 < float(depths.max()) <= 4
+    assert 0.3 < float((depths > 2).float().mean()) < 0.7
+    assert draw_fluid(np.random.default_rng(0), SHAPE, PLAIN) is None
 
 
 def test_slices_keep_what_does_not_change_along_them() -> None:

@@ -37,13 +37,15 @@ from encephalon.transforms.synthesis import (
     smooth_field,
 )
 
-__all__ = ["Head", "Slices", "draw_slices", "reshape_shell", "synthesise_head"]
+__all__ = ["Head", "Slices", "draw_fluid", "draw_slices", "reshape_shell", "synthesise_head"]
 
 #: Depth (mm) of the skin above the brain in the label maps, and how far out the layer between them
 #: is stretched or pressed; what lies beyond is moved along.
 SCALP, SHELL = 12.8, 20.0
 #: Depth (mm) of the fluid next to the brain, in which nothing moves; less where the skin is near.
 FLUID = 2.0
+#: Depth (mm) of the layer of the label map that is drawn out where more fluid is put in.
+NEXT = 1.0
 #: Distance (mm) down to which a training target tells it exactly.
 NEAR = -10.0
 #: Slices less than so many voxels of the grid apart are no slices.
@@ -135,7 +137,9 @@ def synthesise_head(
     slices = draw_slices(rng, shape, voxel, ranges)
     grid = points, distance
     seen, near = (slices.spread(one) for one in grid) if slices else grid
-    image = _anatomy(rng, head, reshape_shell(rng, head.far, seen, near, ranges), near, ranges)
+    fluid = draw_fluid(rng, tuple(near.shape), ranges)
+    labels = reshaped_labels(rng, head, seen, near, fluid, ranges)
+    image = _anatomy(rng, labels, near, ranges)
     image = _receive(rng, image, ranges)
     image = gaussian_blur(image, _blur(rng, ranges, slices))
     if slices:
@@ -150,38 +154,77 @@ def synthesise_head(
     return torch.where(told, image, torch.tensor(unseen))
 
 
+def draw_fluid(
+    rng: np.random.Generator, shape: tuple[int, ...], ranges: SynthesisRanges
+) -> Tensor | None:
+    """Fluid (mm) put in between brain and skull, as above a brain that shrank; None for none.
+
+    A smooth map (I, J, K) of `shape`, nearly 0 over one part of the brain and deepest over another.
+    """
+    if rng.random() >= ranges.atrophy:
+        return None
+    depth, share = float(rng.uniform(*ranges.fluid)), float(rng.normal())
+    return depth * torch.sigmoid(4 * (smooth_field(rng, shape, 4) + share))
+
+
+def reshaped_labels(
+    rng: np.random.Generator,
+    head: Head,
+    points: Tensor,
+    near: Tensor,
+    fluid: Tensor | None,
+    ranges: SynthesisRanges,
+) -> Tensor:
+    """Labels (I, J, K) at `points` of a head with another scalp, and with `fluid` put in.
+
+    What leaves the skull next to the brain, such as the spinal cord, goes through the fluid.
+    """
+    labels = sample_nearest(head.labels, reshape_shell(rng, head.far, points, near, ranges, fluid))
+    if fluid is None:
+        return labels
+    put_in = (near < 0) & (-near < fluid + NEXT)
+    beside = torch.isin(labels, torch.tensor((*CSF, *SKULL), dtype=labels.dtype))
+    return torch.where(put_in & beside, torch.tensor(CSF[0], dtype=labels.dtype), labels)
+
+
 def reshape_shell(
-    rng: np.random.Generator, far: Tensor, points: Tensor, near: Tensor, ranges: SynthesisRanges
+    rng: np.random.Generator,
+    far: Tensor,
+    points: Tensor,
+    near: Tensor,
+    ranges: SynthesisRanges,
+    fluid: Tensor | None = None,
 ) -> Tensor:
     """`points` moved so that the skin lies at a drawn depth above the brain, not quite evenly.
 
     `near` is the true distance at the points, mm, as far as that goes. The fluid next to the brain
     keeps its depth: a border that lay the deeper in fluid the thicker the skull would teach that
-    it lies next to bone.
+    it lies next to bone. `fluid` (I, J, K), mm, comes on top of it.
     """
     depth = rng.uniform(*ranges.scalp) if rng.random() < ranges.reshape else SCALP
     uneven = smooth_field(rng, tuple(points.shape[:3]), 5)
-    if depth == SCALP:
+    if depth == SCALP and fluid is None:
         return points
-    fluid = min(FLUID, depth / 3)
-    ratio = float(depth - fluid) / (SCALP - fluid) * torch.exp(ranges.uneven * uneven)
+    still = min(FLUID, depth / 3)
+    ratio = torch.ones(()) if depth == SCALP else torch.exp(ranges.uneven * uneven)
+    ratio = float(depth - still) / (SCALP - still) * ratio
     away = gaussian_blur(far, (1.0,) * 3)
     # A distance is positive inside, so that outwards is down its slope.
     outwards = [-slope for slope in torch.gradient(away)]
     beyond = -float(far.min())  # so that what is outside the map is far
     sampled = sample_linear(torch.stack([far + beyond, *outwards]), points / FAR_SPACING, 0.0)
-    above = (torch.where(near > NEAR, -near, beyond - sampled[0]) - fluid).clamp_min(0)
-    direction = nnf.normalize(sampled[1:], dim=0)
-    within = above.minimum(SHELL * ratio)
-    moved = within / ratio + (above - within) - above
-    return points + (direction * moved).movedim(0, -1)
+    above = torch.where(near > NEAR, -near, beyond - sampled[0]).clamp_min(0)
+    level = above if fluid is None else (above - fluid).maximum(above.clamp_max(NEXT))
+    shell = (level - still).clamp_min(0)
+    within = shell.minimum(SHELL * ratio)
+    moved = level + within / ratio - within - above
+    return points + (nnf.normalize(sampled[1:], dim=0) * moved).movedim(0, -1)
 
 
 def _anatomy(
-    rng: np.random.Generator, head: Head, points: Tensor, distance: Tensor, ranges: SynthesisRanges
+    rng: np.random.Generator, labels: Tensor, distance: Tensor, ranges: SynthesisRanges
 ) -> Tensor:
-    """Intensities at `points`: tissues, texture, lesions, and what is bright around the brain."""
-    labels = sample_nearest(head.labels, points)
+    """Intensities of `labels`: tissues, texture, lesions, and what is bright around the brain."""
     means, spreads = (torch.as_tensor(values) for values in _tissues(rng, ranges))
     grain = torch.as_tensor(rng.standard_normal(labels.shape, dtype=np.float32))
     smooth = smooth_field(rng, tuple(labels.shape), int(rng.integers(8, 20)))

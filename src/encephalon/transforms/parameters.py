@@ -66,6 +66,8 @@ class SynthesisRanges(_Ranges):
     reshape      Probability of another depth of the skin above the brain than that of the map.
     scalp        Least and greatest such depth, mm: from an infant's to a large adult's.
     uneven       Standard deviation of the logarithm of that depth over one head.
+    atrophy      Probability of more fluid between brain and skull, over a part of the brain.
+    fluid        Least and greatest depth of that, mm.
     thick        Probability of thick slices.
     thickness    Least and greatest thickness, mm.
     gap          Largest gap between slices, as a share of their thickness.
@@ -93,6 +95,8 @@ class SynthesisRanges(_Ranges):
     reshape: _Probability = 0.5
     scalp: tuple[_Length, _Length] = (4.0, 20.0)
     uneven: _Spread = 0.15
+    atrophy: _Probability = 0.15
+    fluid: tuple[_Length, _Length] = (2.0, 10.0)
     thick: _Probability = 0.35
     thickness: tuple[_Length, _Length] = (2.0, 7.0)
     gap: _Spread = 0.5

@@ -49,6 +49,7 @@ def made_up(count: int, seed: int = 0) -> list[dict[str, Any]]:
         {
             "number": float(n),
             "group": f"map-{n % MAPS:02}",
+            "ordinary": 1.0,
             "unseen_map": float(n % MAPS % 4 == 0),
             "dice": float(1 - np.exp(loss[n])),
             "missed_ml": float(max(missed[n], 0)),
@@ -143,7 +144,7 @@ def test_the_width_of_the_border_is_the_one_with_which_voxels_were_drawn(tool: A
     for spread in (0.6, 1.3, 2.5):
         inside = rng.random(distance.shape) < 1 / (1 + np.exp(-distance / spread))
         inside |= np.abs(distance) > tool.FAR
-        rows = [tool.log_losses(distance, inside)]
+        rows = [{"ordinary": 1.0, **tool.log_losses(distance, inside)}]
         assert tool.likeliest_spread(rows) == spread
         assert tool.names_of([{"number": 0.0, **rows[0], "slope": 1.0}]) == ["slope"]
 
@@ -154,14 +155,40 @@ def test_a_head_without_a_known_distance_says_nothing_of_the_width(tool: Any) ->
     nothing = tool.log_losses(far, np.zeros(far.shape, bool))
     assert set(nothing.values()) == {0.0}
     near = tool.log_losses(np.full_like(far, 2.0), np.arange(64).reshape(far.shape) % 5 > 0)
+    near, nothing = ({"ordinary": 1.0, **losses} for losses in (near, nothing))
     assert tool.likeliest_spread([near, nothing]) == tool.likeliest_spread([near])
     assert tool.likeliest_spread([near]) not in (tool.SPREADS[0], tool.SPREADS[-1])
+
+
+def test_heads_too_hard_on_purpose_do_not_widen_the_border(tool: Any) -> None:
+    """Ordinary ones alone say what its width is."""
+    rng = np.random.default_rng(0)
+    distance = rng.uniform(-9, 9, (60, 60, 60)).astype(np.float32)
+    rows = []
+    for ordinary, spread in ((1.0, 0.6), (0.0, 2.5)):
+        inside = rng.random(distance.shape) < 1 / (1 + np.exp(-distance / spread))
+        rows.append({"ordinary": ordinary, **tool.log_losses(distance, inside)})
+    assert tool.likeliest_spread(rows) == 0.6
+
+
+def test_each_second_head_is_of_a_map_that_no_training_saw(tool: Any) -> None:
+    """Every map comes in every kind, and a table of trained maps alone serves as well."""
+    heads = [(f"map-{n}", "validation" if n % 4 == 3 else "train", None) for n in range(8)]
+    found = [tool.drawn(number, heads) for number in range(48)]
+    assert [one[0][1] != "train" for one in found] == [True, False] * 24
+    kinds = range(len(tool.KINDS))
+    met = {(one[0][0], tool.KINDS.index(one[1])) for one in found}
+    assert met == {(f"map-{n}", 0 if kind == 2 else kind) for n in range(8) for kind in kinds}
+    trained = [one for one in heads if one[1] == "train"]
+    assert [tool.drawn(n, trained)[0][0] for n in range(6)] == [one[0] for one in trained]
 
 
 def test_rows_of_other_weights_or_settings_are_told_apart(tool: Any, tmp_path: Path) -> None:
     """What is fitted afterwards is no other setting; what the network sees is."""
     shipped = open_model(packaged_folder() / "brain-extraction")
     marks = []
+    table = tmp_path / "maps.csv"
+    table.write_text("id,labels,group,split\n")
     for change in ({}, {"border_spread": 9.0}, {"unseen": -0.3}):
         recipe = {**shipped.description.recipe}
         recipe["study"] = {**recipe["study"], **change}
@@ -169,5 +196,7 @@ def test_rows_of_other_weights_or_settings_are_told_apart(tool: Any, tmp_path: P
         graph = shipped.graph.read() if shipped.graph else None
         told = replace(shipped.description, recipe=recipe)
         save_model(folder, told, shipped.tensors(), graph)
-        marks.append(tool.mark_of(folder))
+        marks.append(tool.mark_of(folder, table))
     assert marks[0] == marks[1] != marks[2]
+    table.write_text("id,labels,group,split\na,a.nii.gz,a,train\n")
+    assert tool.mark_of(tmp_path / "0", table) != marks[0]
