@@ -73,17 +73,17 @@ QUICKLY := --set training.epochs=1 --set training.steps_per_epoch=4 --set traini
 ONE_BLOCK := --set study.blocks_per_head=1
 endif
 
-# From the weights of version 0.3.0, as they are kept in the history of this repository.
-THIRD_WEIGHTS := 8b6f375fa774b08872b065cc3d610e1554944cec
-ON_FROM_THIRD := --set training.start_from=$(RUNS)/third --set training.epochs=20 \
-  --set training.learning_rate=6e-4 --set study.coarse_steps=0
+# From the weights of version 0.2.0, as they are kept in the history of this repository.
+SECOND_WEIGHTS := 9e121c2f0ae44e3c768be327b2a9b89eb4788493
+ON_FROM_SECOND := --set training.start_from=$(RUNS)/second --set training.epochs=40 \
+  --set training.learning_rate=8e-4 --set study.coarse_steps=0
 
 weights: $(VENV)/.dev
-	mkdir -p $(RUNS)/third
-	git archive $(THIRD_WEIGHTS):$(PACKAGED)/brain-extraction | tar -x -C $(RUNS)/third
+	mkdir -p $(RUNS)/second
+	git archive $(SECOND_WEIGHTS):$(PACKAGED)/brain-extraction | tar -x -C $(RUNS)/second
 	$(BIN)/python tools/label_map_table.py "$(LABELMAPS)" -o $(RUNS)/label-maps.csv
 	$(BIN)/encephalon train brain-extraction -t $(RUNS)/label-maps.csv -o $(RUNS)/brain-extraction \
-	  --resume --threads 2 $(ON_FROM_THIRD) $(QUICKLY)
+	  --resume --threads 2 $(ON_FROM_SECOND) $(QUICKLY)
 	$(if $(QUICK),,$(BIN)/python tools/package_model.py $(RUNS)/brain-extraction \
 	  --card tools/cards/brain-extraction.toml)
 	$(BIN)/python tools/extraction_errors.py $(PACKAGED)/brain-extraction $(RUNS)/label-maps.csv \

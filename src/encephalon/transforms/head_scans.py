@@ -161,7 +161,8 @@ def draw_fluid(
 
     A smooth map (I, J, K) of `shape`, nearly 0 over one part of the brain and deepest over another.
     """
-    if rng.random() >= ranges.atrophy:
+    # Nothing is drawn where there is never any, so that trainings of before can be repeated.
+    if not ranges.atrophy or rng.random() >= ranges.atrophy:
         return None
     depth, share = float(rng.uniform(*ranges.fluid)), float(rng.normal())
     return depth * torch.sigmoid(4 * (smooth_field(rng, shape, 4) + share))

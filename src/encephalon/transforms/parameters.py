@@ -95,7 +95,7 @@ class SynthesisRanges(_Ranges):
     reshape: _Probability = 0.5
     scalp: tuple[_Length, _Length] = (4.0, 20.0)
     uneven: _Spread = 0.15
-    atrophy: _Probability = 0.15
+    atrophy: _Probability = 0.0
     fluid: tuple[_Length, _Length] = (2.0, 10.0)
     thick: _Probability = 0.35
     thickness: tuple[_Length, _Length] = (2.0, 7.0)
