@@ -12,6 +12,7 @@ from encephalon.recipes.validation import make_settings
 from encephalon.studies.extraction.published.settings import PublishedSettings
 from encephalon.studies.extraction.settings import ExtractionSettings
 from encephalon.studies.isotropic.settings import IsotropicSettings
+from encephalon.studies.legibility.settings import LegibilitySettings
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,9 @@ from encephalon.studies.isotropic.settings import IsotropicSettings
         (IsotropicSettings, {"scanner": {"ratio": [0.5, 6]}}, "greater than or equal to 1"),
         (IsotropicSettings, {"scanner": {"missing": 4}}, "less than or equal to 1"),
         (PublishedSettings, {"augmentation": {"probability": 2}}, "less than or equal to 1"),
+        (LegibilitySettings, {"augmentation": {"control_points": [6, 3]}}, "the least first"),
+        (LegibilitySettings, {"augmentation": {"control_points": [1, 3]}}, "greater than or"),
+        (LegibilitySettings, {"augmentation": {"smoothness": [0, 3]}}, "greater than 0"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(schema: Any, given: dict[str, Any], words: str) -> None:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The grey levels of a whole picture, counted where they are few, sampled where they are not.
+"""Grey levels of pictures and scans: their distribution, and how they become [0, 1].
 
 A picture of 8 or 16 bits has at most 65,536 different levels, so whatever treats equal levels
-equally is computed on the counts, and the millions of pixels are only touched twice.
-
-Bring intensities of any scanner to [0, 1]; NumPy alone, shared by training and prediction.
+equally is computed on the counts, and the millions of pixels are only touched twice. Of others a
+sample is looked at. NumPy alone, shared by training and prediction.
 """
 
 from __future__ import annotations
@@ -14,14 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Float levels that percentiles are estimated from, and rows that sharpness is: more of them do not
-# change either visibly.
-_SAMPLE = 1 << 18
-
-_LINES = 128
-
 Counts = NDArray[np.int64]
 
+# Float levels that percentiles are estimated from, and rows that sharpness is: more of them do not
+# change either visibly.
+_SAMPLE, _LINES = 1 << 18, 128
+# Pixels that are counted at once.
 _CHUNK = 1 << 19
 
 #: Percentiles of the voxels inside the field of view that become 0 and 1. The upper one is

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 #: Voxels of a label map, of 1 mm, from one to the next of the distances kept of a whole head.
 FAR_SPACING = 4
@@ -16,10 +16,18 @@ _Probability = _Share
 _Spread = Annotated[float, Field(ge=0)]
 _Degrees = Annotated[float, Field(ge=0, le=180)]
 _Length = Annotated[float, Field(gt=0)]
+# A curve has two ends.
+_Points = Annotated[int, Field(ge=2)]
 # Slices nearer to each other than their voxels are large are none.
 _Ratio = Annotated[float, Field(ge=1)]
 # Beyond a factor of ten nothing of a picture is left to learn from.
 _Magnification = Annotated[float, Field(ge=0.1, le=10)]
+
+
+def _rising(ends: tuple[int, int]) -> tuple[int, int]:
+    if ends[0] > ends[1]:
+        raise ValueError("must name the least first")
+    return ends
 
 
 class _Ranges:
@@ -224,9 +232,9 @@ class VolumeRanges(_Ranges):
     """
 
     probability: _Probability = 0.05
-    control_points: tuple[int, int] = (3, 6)
-    elastic: tuple[float, float] = (3.0, 5.0)
-    smoothness: tuple[float, float] = (1.0, 3.0)
+    control_points: Annotated[tuple[_Points, _Points], AfterValidator(_rising)] = (3, 6)
+    elastic: tuple[_Spread, _Spread] = (3.0, 5.0)
+    smoothness: tuple[_Length, _Length] = (1.0, 3.0)
     scale: Annotated[float, Field(ge=0, le=0.5)] = 0.01
     shift: Annotated[float, Field(ge=0, le=20)] = 2.0
     shear: Annotated[float, Field(ge=0, le=30)] = 2.0
