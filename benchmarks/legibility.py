@@ -24,12 +24,10 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +48,7 @@ from encephalon.studies.legibility.synthetic import Size, write_cohort
 from encephalon.tables.reading import read_table
 from encephalon.training.losses import targets
 from encephalon.training.runs import Progress, RunFolder, TrainingContext
+from figures import Spent, tell, timed
 
 Values = NDArray[np.float64]
 
@@ -66,21 +65,6 @@ PUBLISHED, TRAINING = 23_810, 19_048
 LONGER = 1.6
 #: The units of the benchmark: all of the synthetic cohort but this one make six.
 LEFT_OUT = "constitutional"
-
-
-@dataclass(frozen=True)
-class Spent:
-    """Seconds of wall time and of processor time."""
-
-    wall: float
-    processor: float
-
-    @classmethod
-    def of(cls, work: Callable[[], Any]) -> tuple[Any, Spent]:
-        """What `work` gives, and what it takes."""
-        wall, processor = time.perf_counter(), time.process_time()
-        given = work()
-        return given, cls(time.perf_counter() - wall, time.process_time() - processor)
 
 
 def make_recipe(table: Path, side: int, inputs: Sequence[str], **changes: str) -> Recipe:
@@ -123,9 +107,9 @@ def measure_sets(asked: argparse.Namespace, folder: Path) -> dict[str, float]:
     recipe = make_recipe(table, 16, inputs, **changes | longer)
     people = read_people(recipe, table)
     fold = first_fold(people)
-    one, cost = Spent.of(partial(learn, asked, recipe, people, fold, folder / "one"))
+    one, cost = timed(partial(learn, asked, recipe, people, fold, folder / "one"))
     said = answers(one, fold)
-    tell(f"one network for {said.shape[1]} sets", cost)
+    progress_of(f"one network for {said.shape[1]} sets", cost)
     wall = processor = 0.0
     ours, theirs = [], []
     sets = people.cohort.input_sets()[:: asked.every]
@@ -135,7 +119,7 @@ def measure_sets(asked: argparse.Namespace, folder: Path) -> dict[str, float]:
         alone = make_recipe(table, 16, some, **changes, **own)
         few = read_people(alone, table)
         run = folder / f"set-{place}"
-        network, spent = Spent.of(partial(learn, asked, alone, few, fold, run))
+        network, spent = timed(partial(learn, asked, alone, few, fold, run))
         wall, processor = wall + spent.wall, processor + spent.processor
         number = people.cohort.input_sets().index(some)
         # Only what both are asked for: targets that the set says anything of, of whoever has it.
@@ -143,7 +127,7 @@ def measure_sets(asked: argparse.Namespace, folder: Path) -> dict[str, float]:
         ours.append(np.where(here, losses(one, fold, said[:, number]), np.nan))
         heard = among_all(answers(network, fold)[:, -1], network, one)
         theirs.append(np.where(here, losses(one, fold, heard), np.nan))
-        tell(f"set {place + 1} of {len(sets)}, {'+'.join(some)}", spent)
+        progress_of(f"set {place + 1} of {len(sets)}, {'+'.join(some)}", spent)
     every = said.shape[1] / len(sets)
     figures = {
         "processor_seconds_of_one": cost.processor,
@@ -266,7 +250,7 @@ def measure_loading(asked: argparse.Namespace, folder: Path) -> dict[str, float]
     }
 
 
-def tell(what: str, spent: Spent) -> None:
+def progress_of(what: str, spent: Spent) -> None:
     """Say on stderr that something is done."""
     words = f"{what}: {spent.wall:.1f} s, {spent.processor:.1f} s of processors"
     print(words, file=sys.stderr, flush=True)
@@ -288,11 +272,7 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     with tempfile.TemporaryDirectory() as name:
         figures = measure_loading(asked, Path(name)) | measure_sets(asked, Path(name))
-    for key, value in figures.items():
-        wish = next((words for part, words in WISHES.items() if part in key), "")
-        print(f"{key.replace('_', ' '):<50}{value:>10.3g}   {wish}")
-    if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    tell(figures, WISHES, asked.json)
 
 
 if __name__ == "__main__":

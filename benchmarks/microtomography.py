@@ -19,13 +19,11 @@ everything works: its figures mean nothing.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -52,36 +50,13 @@ from encephalon.tables.schema import Table
 from encephalon.training.loop import Loop, make_fabric
 from encephalon.training.run import training_parts
 from encephalon.training.runs import Progress, Report, RunFolder
+from figures import Spent, progress, tell, timed
 
 #: What we want of each figure: our choice.
 WISHES = {"faster": ">= 2", "busy": ">= 0.9", "bare": "<= 1.2", "peak_ratio": "<= 1.1"}
 BATCH, WARM = 8, 2
 #: Number of the region of each id, as in the recipe.
 REGIONS = {1: 0, 2: 1, 4: 2, 5: 3}
-
-
-@dataclass(frozen=True)
-class Spent:
-    """Seconds of wall time and of processor time."""
-
-    wall: float
-    processor: float
-
-    @classmethod
-    def now(cls) -> Spent:
-        """Since some moment."""
-        return cls(time.perf_counter(), time.process_time())
-
-    def since(self, then: Spent) -> Spent:
-        """The difference."""
-        return Spent(self.wall - then.wall, self.processor - then.processor)
-
-
-def timed(work: Callable[[], object]) -> Spent:
-    """What `work` takes."""
-    begun = Spent.now()
-    work()
-    return Spent.now().since(begun)
 
 
 class PlainTiles(Dataset[tuple[torch.Tensor, int]]):
@@ -205,12 +180,12 @@ def measure_training(asked: argparse.Namespace, folder: Path) -> dict[str, float
         theirs = train_plainly(plain, learner, steps)
         ours = train_ours(task, learner, steps, folder / f"run-{number}")
         rounds["training"].append((theirs, ours))
-        tell(asked, number, "training", theirs, ours)
+        progress_of(asked, number, "training", theirs, ours)
         loader = DataLoader(plain, batch_size=BATCH, shuffle=True, drop_last=True)
-        theirs = timed(partial(list, loader))
-        ours = timed(partial(list, map(task.batch, range(batches))))
+        _, theirs = timed(partial(list, loader))
+        _, ours = timed(partial(list, map(task.batch, range(batches))))
         rounds["loading"].append((theirs, ours))
-        tell(asked, number, "loading", theirs, ours)
+        progress_of(asked, number, "loading", theirs, ours)
     samples = {"training": steps * BATCH, "loading": batches * BATCH}
     figures: dict[str, float] = {}
     for name, pairs in rounds.items():
@@ -229,10 +204,11 @@ def ratios(name: str, pairs: Sequence[tuple[Spent, Spent]]) -> dict[str, float]:
     }
 
 
-def tell(asked: argparse.Namespace, number: int, what: str, theirs: Spent, ours: Spent) -> None:
-    """Say on stderr that a round is done."""
-    words = f"{what}: {theirs.wall:.2f} s, ours {ours.wall:.2f} s"
-    print(f"round {number + 1} of {asked.repeat}, {words}", file=sys.stderr, flush=True)
+def progress_of(
+    asked: argparse.Namespace, number: int, what: str, theirs: Spent, ours: Spent
+) -> None:
+    """Say on stderr that a round is done, and what others and we took."""
+    progress(number + 1, asked.repeat, f"{what}: {theirs.wall:.2f} s, ours {ours.wall:.2f} s")
 
 
 def write_noise(place: Path, shape: Size) -> Path:
@@ -262,10 +238,10 @@ def measure_whole(asked: argparse.Namespace, folder: Path) -> dict[str, float]:
     volume = write_noise(folder / "block.ome.zarr", (block[0] // 4, *block[1:]))
     pairs = []
     for number in range(asked.repeat):
-        ours = timed(partial(label, model, volume, folder / f"block-{number}"))
-        bare = timed(partial(pass_through, model, volume))
+        _, ours = timed(partial(label, model, volume, folder / f"block-{number}"))
+        _, bare = timed(partial(pass_through, model, volume))
         pairs.append((ours, bare))
-        tell(asked, number, "whole volume", bare, ours)
+        progress_of(asked, number, "whole volume", bare, ours)
     figures = ratios("whole_times_bare_passes", pairs)
     for name, shape in (
         ("peak_mib", (block[0], block[1], 2 * block[2])),
@@ -311,11 +287,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         figures = measure_training(asked, Path(name)) | measure_whole(asked, Path(name))
     figures["peak_ratio"] = figures["peak_mib_of_four_times_the_volume"] / figures["peak_mib"]
-    for key, value in figures.items():
-        wish = next((words for part, words in WISHES.items() if part in key), "")
-        print(f"{key.replace('_', ' '):<44}{value:>10.3g}   {wish}")
-    if asked.json:
-        asked.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    tell(figures, WISHES, asked.json)
 
 
 if __name__ == "__main__":

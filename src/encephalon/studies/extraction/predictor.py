@@ -73,8 +73,8 @@ FLUID_AS_BRIGHT = (
 #: Powers of the intensities, 0 to 1, in which a scan is seen for a variance: training varied them
 #: as much. The first changes nothing.
 CONTRASTS = (1.0, 0.8, 1.25)
-#: The label of `desc-` for what a model finds, by the target of its recipe.
-LABELS = {"brain": "brain", "lesion": "meningioma"}
+#: The `desc-` of what a model finds, by the target of its recipe.
+DESCRIPTIONS = {"brain": "brain", "lesion": "meningioma"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ExtractionPredictor(NetworkPredictor[PredictOptions]):
     @property
     def label(self) -> str:
         """What the mask is of."""
-        return LABELS[self.settings.target]
+        return DESCRIPTIONS[self.settings.target]
 
     @property
     def network(self) -> Network:
