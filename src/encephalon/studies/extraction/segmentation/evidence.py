@@ -3,8 +3,8 @@
 
 A network that is lost disagrees with itself: when the scan is mirrored or turned, between the two
 grids, or in maps that are no distances. How much each tells of the error was fitted on synthetic
-heads whose truth is known, a quarter of them too hard on purpose: a linear model of each
-kind of error in the logarithms of the disagreements.
+heads whose truth is known, a quarter of them too hard on purpose: a linear model of each kind of
+error in these numbers, of disagreements in their logarithms.
 """
 
 from __future__ import annotations
