@@ -102,10 +102,10 @@ def test_an_input_is_never_replaced(tmp_path: Path) -> None:
     assert "is an input" in str(plan.problem)
 
 
-@pytest.mark.parametrize("second", ["a", "A"])
-def test_two_samples_never_share_a_file(second: str, tmp_path: Path) -> None:
-    """The second of two equal ids is refused, also where only the case differs."""
-    plans = OutputLayout(tmp_path).plan([sample("a"), sample(second)], KINDS)
+@pytest.mark.parametrize(("first", "second"), [("a", "a"), ("a", "A"), ("\u00e9", "e\u0301")])
+def test_two_samples_never_share_a_file(first: str, second: str, tmp_path: Path) -> None:
+    """The second of two equal ids is refused, also where only case or accents differ."""
+    plans = OutputLayout(tmp_path).plan([sample(first), sample(second)], KINDS)
     assert plans[0].problem is None
     assert "ids differ" in str(plans[1].problem)
 

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from encephalon.io.text import read_records
 from encephalon.reports.blocks import badge, confusion_table, table
 from encephalon.reports.format import Html
 from encephalon.reports.images import Picture
@@ -103,6 +105,27 @@ def test_ratings_are_kept_and_saved_as_a_table(opened: Browser, page: Path) -> N
         ["sub-2", "bad", "neck is left", "AB"],
         ["sub-4", "good", "n/a", "AB"],
     ]
+
+
+def test_ratings_are_read_back_as_they_were_written(
+    opened: Browser, page: Path, tmp_path: Path
+) -> None:
+    """Quotes part no cells and hide no rows, no spreadsheet computes a comment, and what was typed
+    last is there although the page was closed before its field was left."""
+    comments = ["=1+2", '"neck" is left', '-ears, "', "@both\u2028lines", "-1", "'=x", "last"]
+    for place, words in enumerate(comments):
+        opened.run(f"document.querySelector('[data-rate=sub-{place}] input').focus()")
+        opened.type(f"[data-rate='sub-{place}'] input", words)
+    opened.open(page.as_uri())
+    (opened.folder / "ratings.tsv").unlink(missing_ok=True)
+    opened.click(".rating-bar button")
+    path = tmp_path / "ratings.tsv"
+    path.write_bytes(opened.downloaded("ratings.tsv"))
+    _, rows = read_records(path)
+    kept = [words.replace("\u2028", " ") for words in comments]
+    assert [row["comment"] for row in rows if row["comment"] != "n/a"] == kept
+    shown = pd.read_csv(path, sep="\t", keep_default_na=False).set_index("id")["comment"]
+    assert list(shown)[:3] == ["'=1+2", '"neck" is left', "'-ears, \""]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (390, "light")])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from encephalon.errors import MissingFileError, OutputExistsError, TableError
 from encephalon.tables.checks import check_table
 from encephalon.tables.reading import read_table, write_table
-from encephalon.tables.samples import collect_samples
+from encephalon.tables.samples import collect_samples, table_samples
 from encephalon.tables.schema import Columns, Table
 
 CELLS = st.text(
@@ -51,6 +51,47 @@ def test_tables_of_every_dialect_read_the_same(tmp_path: Path, name: str, text: 
     """Commas, semicolons, tabs, byte-order marks, Windows line ends, quotes, blanks, "sep=;"."""
     frame = read_table(write(tmp_path, text, name)).frame
     assert frame.to_dict("records") == [{"id": "a", "age": "3"}]
+
+
+TWO_SPELLINGS = ("Jos\u00e9", "Jose\u0301")
+"""The same name as keyboards write it, and as macOS often does."""
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_two_spellings_of_an_accent_are_one_animal(tmp_path: Path, suffix: str) -> None:
+    """A leak between the parts is seen, and so is an id that is there twice."""
+    one, same = TWO_SPELLINGS
+    rows = [(one, "a.nii", one, "train"), ("b", "a.nii", same, "test")]
+    frame = pd.DataFrame(rows, columns=pd.Index(["id", "image", same, "split"]))
+    path = write_table(frame, tmp_path / f"table{suffix}")
+    (tmp_path / "a.nii").touch()
+    (leak,) = check_table(read_table(path, Columns(group=one, split="split")))
+    assert "a leak" in leak.message
+    table = read_table(write(tmp_path, f"id,image\n{one},a.nii\n{same},a.nii\n"))
+    (twice,) = check_table(table)
+    assert (twice.row, twice.column) == (3, "id")
+
+
+@pytest.mark.parametrize("spelt", TWO_SPELLINGS)
+@pytest.mark.parametrize("on_disk", TWO_SPELLINGS)
+def test_a_file_is_found_however_its_accents_are_spelt(
+    tmp_path: Path, spelt: str, on_disk: str
+) -> None:
+    """In a folder with such a name too; where both spellings are there, it is the one that was
+    asked for."""
+    (tmp_path / on_disk).mkdir()
+    file = tmp_path / on_disk / f"{on_disk}.nii"
+    file.touch()
+    path = write(tmp_path, f"id,image\na,{spelt}/{spelt}.nii\n")
+    assert check_table(table := read_table(path)) == []
+    assert table.path(table.texts("image")[0]) == file
+    (tmp_path / spelt).mkdir(exist_ok=True)
+    both = [tmp_path / spelt / f"{one}.nii" for one in TWO_SPELLINGS]
+    for one in both:
+        one.touch()
+    rows = "".join(f"{number},{path}\n" for number, path in enumerate(both))
+    table = read_table(write(tmp_path, f"id,image\n{rows}"))
+    assert [sample.inputs["image"] for sample in table_samples(table)] == both
 
 
 @pytest.mark.parametrize("cell", ["", " ", "n/a", "NA", "nan"])

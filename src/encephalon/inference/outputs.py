@@ -15,7 +15,7 @@ from encephalon.errors import OutputError, UsageError
 from encephalon.inference.predictor import OutputKind, kinds_of, model_facts
 from encephalon.io.atomic import locked, prove_writable, refuse_existing, sweep
 from encephalon.io.bids import derivative_path, generated_by, write_dataset_description
-from encephalon.io.files import Inputs, exists, expanded
+from encephalon.io.files import Inputs, composed, exists, expanded
 from encephalon.io.image import IMAGE_SUFFIXES, SLICE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -304,7 +304,7 @@ def _bad_id(name: str) -> OutputError | None:
 
 def _twice(paths: Sequence[Path]) -> OutputError | None:
     """What is wrong with the places of one sample: two images would have one sidecar."""
-    counts = Counter(str(path).casefold() for path in paths)
+    counts = Counter(composed(str(path)).casefold() for path in paths)
     (path, count), *_ = counts.most_common(1) or [("", 0)]
     if count < 2:
         return None
@@ -317,8 +317,8 @@ def _clash(
     """Return what is wrong with writing `path`, and note that `sample` will."""
     if clash := inputs.clash(path, "choose another folder or name"):
         return clash
-    # Some file systems take Scan and scan for the same name.
-    owner = taken.setdefault(str(path).casefold(), sample)
+    # Some file systems take Scan and scan, or two spellings of an accent, for the same name.
+    owner = taken.setdefault(composed(str(path)).casefold(), sample)
     if owner is sample:
         return None
     if sample.bids is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -255,6 +256,28 @@ def is_file(path: str | os.PathLike[str]) -> bool:
 def is_folder(path: str | os.PathLike[str]) -> bool:
     """Whether a folder is there."""
     return os.path.isdir(path)  # noqa: PTH112  as above
+
+
+def composed(text: str) -> str:
+    """The text with each accent and its letter as one character (NFC): ü may also be u and ¨.
+
+    The two look alike; macOS often writes names in the second way, keyboards write the first.
+    """
+    return unicodedata.normalize("NFC", text)
+
+
+def as_spelt(path: Path) -> Path:
+    """The path as its folders spell it, where they compose accents in another way than `path`."""
+    if str(path).isascii() or exists(path):
+        return path
+    here = Path(path.anchor)
+    for part in path.relative_to(path.anchor).parts:
+        below = here / part
+        if not exists(below) and is_folder(here):
+            there = (one for one in here.iterdir() if composed(one.name) == composed(part))
+            below = next(there, below)
+        here = below
+    return here
 
 
 def place(path: Path) -> Path:

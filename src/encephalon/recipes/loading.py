@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import InputError, RecipeError, did_you_mean
-from encephalon.io.files import exists, expanded
+from encephalon.io.files import composed, exists, expanded
 from encephalon.io.text import parse_toml, read_text
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def find_named(text: str, built_in: Iterable[Path], what: str) -> Path:
 def read_named(path: Path, what: str) -> tuple[str, dict[str, Any]]:
     """The text of a recipe or another such file, and what it says; raises RecipeError."""
     try:
-        text = read_text(path, _LARGEST, f"a {what}")
+        # Its words are compared with those of tables.
+        text = composed(read_text(path, _LARGEST, f"a {what}"))
         return text, parse_toml(text, path)
     except InputError as error:
         raise RecipeError(str(error)) from error

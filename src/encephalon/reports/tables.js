@@ -139,7 +139,8 @@
       type: "text",
       placeholder: "comment",
       "aria-label": `Comment on ${name}`,
-      change: () => change({ comment: comment.value }),
+      // At every letter: the page may be closed without leaving the field.
+      input: () => change({ comment: comment.value }),
     });
     const show = (rating) => {
       for (const [n, word] of RATINGS.entries())
@@ -150,7 +151,15 @@
     place.append(...buttons, comment);
   }
 
-  const clean = (words) => String(words ?? "").replace(/[\t\r\n]+/g, " ");
+  const FORMULA = /^'*[=+\-@]/;
+  const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
+  /** A cell of one line that no spreadsheet computes, in quotes where it has some; see `encephalon.io.text`. */
+  function cell(value) {
+    const words = String(value ?? "").replace(/[\t\n\v\f\r\x85\u2028\u2029]+/g, " ");
+    const neutral = FORMULA.test(words) && !NUMBER.test(words) ? `'${words}` : words;
+    return neutral.includes('"') ? `"${neutral.replaceAll('"', '""')}"` : neutral;
+  }
 
   /** Everything that is rated or commented on, as a table with tabs. */
   function tsv() {
@@ -160,7 +169,7 @@
       .filter(([, known]) => known.rating || known.comment)
       .map(([name, known]) => [name, known.rating || "n/a", known.comment || "n/a", rater || "n/a", known.rated]);
     return [["id", "rating", "comment", "rater", "rated"], ...lines]
-      .map((line) => line.map(clean).join("\t") + "\n")
+      .map((line) => line.map(cell).join("\t") + "\n")
       .join("");
   }
 
@@ -171,7 +180,7 @@
   }
 
   const bars = [...document.querySelectorAll(".rating-bar")].map((bar) => {
-    const rater = make("input", { type: "text", change: () => memory.set(RATER, rater.value) });
+    const rater = make("input", { type: "text", input: () => memory.set(RATER, rater.value) });
     rater.value = memory.get(RATER) ?? "";
     const said = make("output");
     bar.append(

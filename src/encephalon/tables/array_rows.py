@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encephalon.errors import ContentError, TableError, did_you_mean
-from encephalon.io.files import expanded
+from encephalon.io.files import composed, expanded
 from encephalon.io.rows import read_rows
 from encephalon.io.text import read_text
 from encephalon.tables.schema import Table
@@ -49,7 +49,7 @@ def array_rows(
             f"{path} has the connectivity of {len(array)} people, but there are "
             f"{len(ids or table.ids)} {what}: give one each."
         )
-    ids = ids or table.ids
+    ids = list(map(composed, ids)) or table.ids
     _refuse_strange(path, ids, table)
     rows = dict(zip(ids, array, strict=True))
     if list(rows) != [person for person in table.ids if person in rows]:

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from math import isnan
 from typing import TYPE_CHECKING, TypeVar
 
 from encephalon.errors import EncephalonError, TableError, did_you_mean, either
-from encephalon.io.files import exists
+from encephalon.io.files import composed, exists
 from encephalon.tables.encoding import as_number
 from encephalon.tables.schema import SPLITS, Fault, Table
 
@@ -103,7 +102,7 @@ def _ids(table: Table) -> Iterator[Fault]:
     column, first = table.columns.id, dict[str, int]()
     for row, name in _numbered(table, table.ids):
         # Ids become file names, and some file systems take Scan and scan for the same name.
-        key = unicodedata.normalize("NFC", name).casefold()
+        key = composed(name).casefold()
         if not name:
             yield Fault(row, column, "the id is empty; give each row its own.")
         elif set(name) & _UNSAFE or name.startswith(".") or not name.isprintable():

@@ -20,6 +20,7 @@ from pathlib import Path
 from threading import Lock
 
 from encephalon.errors import TableError
+from encephalon.io.files import composed
 
 ID_RULES = ("stem", "before-underscore")
 """The rules that have a name; any other is a regular expression with one group."""
@@ -54,10 +55,11 @@ def file_id(path: str | os.PathLike[str], rule: str = "stem") -> str:
 
     "stem" is the name without its suffix. "before-underscore" cuts the name at its first "_", then
     at its first "." (`S3V1_x.tif` and `S3V1.tif` are `S3V1`, as for 3BTRON). Anything else
-    is a regular expression, looked for in the name, whose only group is the id. Raises TableError
-    for a rule that is none, and for a name in which the expression finds nothing.
+    is a regular expression, looked for in the name, whose only group is the id. Accents are
+    composed as tables compose them, see `io.files.composed`. Raises TableError for a rule that is
+    none, and for a name in which the expression finds nothing.
     """
-    name = re.split(r"[\\/]", os.fspath(path))[-1]
+    name = composed(re.split(r"[\\/]", os.fspath(path))[-1])
     if rule == "stem":
         return file_stem(name)
     if rule == "before-underscore":

@@ -10,7 +10,7 @@ from typing import Any
 
 from encephalon.errors import MissingFileError, TableError
 from encephalon.io.bids import BidsFile, index_bids, join_entities
-from encephalon.io.files import exists, is_folder
+from encephalon.io.files import as_spelt, exists, is_folder
 from encephalon.tables.pairing import name_bids, scan_of
 from encephalon.tables.reading import read_table
 from encephalon.tables.schema import Columns, Table
@@ -83,9 +83,10 @@ def session_rows(table: Table, root: Path) -> Table:
     Sessions have ids of their own in the column "id", such as sub-01_ses-1, and their names in
     "session". Raises TableError for a table that has such columns already.
     """
+    folders = [as_spelt(root / person) for person in table.ids]
     sessions = [
-        [one.name for one in sorted((root / person).glob("ses-*")) if is_folder(one)] or [""]
-        for person in table.ids
+        [one.name for one in sorted(folder.glob("ses-*")) if is_folder(one)] or [""]
+        for folder in folders
     ]
     if not any(any(some) for some in sessions):
         return table

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import is_normalized
 
 from encephalon.errors import (
     EncephalonError,
@@ -21,7 +22,7 @@ from encephalon.errors import (
     require_extra,
 )
 from encephalon.io.atomic import atomic_path, refuse_existing
-from encephalon.io.files import exists, expanded, opened
+from encephalon.io.files import composed, exists, expanded, is_file, opened
 from encephalon.io.text import MOST_CELLS, csv_text, read_lines
 from encephalon.tables.naming import letters
 from encephalon.tables.schema import FIRST_ROW, Columns, Table
@@ -48,10 +49,11 @@ _LARGEST = 1 << 28
 def read_table(path: str | os.PathLike[str], columns: Columns | None = None) -> Table:
     """The table in that file; `columns` says what its columns mean.
 
-    CSV may be parted by commas or semicolons; of an Excel file the first sheet is read. Columns
-    that `columns` does not name are kept, and its name patterns are expanded. Nothing is checked
-    beyond the form of the file: see `check_table` and `checked`. Raises MissingFileError, or
-    TableError for a file that is no table or has no rows.
+    CSV may be parted by commas or semicolons; of an Excel file the first sheet is read. Accents are
+    composed (see `io.files.composed`), so that two spellings of a name mean one animal or class.
+    Columns that `columns` does not name are kept, and its name patterns are expanded. Nothing is
+    checked beyond the form of the file: see `check_table` and `checked`. Raises MissingFileError,
+    or TableError for a file that is no table or has no rows.
     """
     file = expanded(path)
     if not exists(file):
@@ -111,9 +113,12 @@ def _read_frame(file: Path) -> tuple[pd.DataFrame, tuple[int, ...]]:
     suffix = _suffix(file, SUFFIXES)
     if suffix == ".parquet":
         columns = read_columns(file)
-        header = [name for name, _ in columns]
+        header = [composed(name) for name, _ in columns]
         _check_header(file, header)
-        cells = {name: list(map(_as_text, column)) for name, column in columns}
+        cells = {
+            name: [_as_text(value, file.parent) for value in column]
+            for name, (_, column) in zip(header, columns, strict=True)
+        }
         return pd.DataFrame(cells, dtype=object), ()
     if suffix == ".xlsx":
         from encephalon.tables.excel import read_sheet
@@ -165,8 +170,9 @@ def _rectangle(
             raise TableError(f"{file}: {message}")
     if len(used) * len(others) > MOST_CELLS:
         raise TableError(f"{file}: more than {MOST_CELLS:,} cells; save what is needed of it.")
-    rows = [[_cell(lines[number].get(column, "")) for column in used] for number in others]
-    return [lines[first][column] for column in used], rows, tuple(others)
+    folder = file.parent
+    rows = [[_cell(lines[number].get(column, ""), folder) for column in used] for number in others]
+    return [composed(lines[first][column]) for column in used], rows, tuple(others)
 
 
 def _without_index(
@@ -189,7 +195,7 @@ def _check_header(file: Path, header: list[str]) -> None:
         raise TableError(f"{file}: the column {twice[0]!r} is there more than once; rename one.")
 
 
-def _as_text(value: Any) -> str | None:
+def _as_text(value: Any, folder: Path) -> str | None:
     import pandas as pd
 
     if pd.api.types.is_scalar(value) and pd.isna(value):
@@ -197,12 +203,15 @@ def _as_text(value: Any) -> str | None:
     # A column of whole numbers with a gap comes back as floats: 7.0 is the id 7.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return _cell(str(value))
+    return _cell(str(value), folder)
 
 
-def _cell(text: str) -> str | None:
+def _cell(text: str, folder: Path) -> str | None:
+    """What a cell says, accents composed unless it names a file of `folder` as it stands."""
     stripped = text.strip()
-    return None if stripped in MISSING else stripped
+    if is_normalized("NFC", stripped) or is_file(folder / expanded(stripped)):
+        return None if stripped in MISSING else stripped
+    return composed(stripped)
 
 
 def read_columns(file: Path) -> list[tuple[str, list[Any]]]:

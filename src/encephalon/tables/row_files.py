@@ -6,6 +6,7 @@ from __future__ import annotations
 import glob
 import logging
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -41,7 +42,9 @@ def files_by_pattern(name: str, pattern: str, table: Table, beside: Path) -> lis
 
     def fitting(values: Mapping[str, str]) -> list[Path]:
         filled = _filled(str(expanded(pattern)), values)
-        found = {path for one in filled for path in glob.glob(one, root_dir=beside)}  # noqa: PTH207
+        # Tables compose accents, and the folders of macOS do not.
+        spelt = {unicodedata.normalize(form, one) for one in filled for form in ("NFC", "NFD")}
+        found = {path for one in spelt for path in glob.glob(one, root_dir=beside)}  # noqa: PTH207
         return [beside / path for path in sorted(found)]
 
     items: list[Path | None] = []

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,7 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from encephalon.errors import EncephalonError, InputError, MissingFileError, TableError
-from encephalon.io.files import exists, expanded, is_file, is_folder, need_file, place
+from encephalon.io.files import (
+    composed,
+    exists,
+    expanded,
+    is_file,
+    is_folder,
+    need_file,
+    place,
+)
 from encephalon.tables.image_files import (
     Kind,
     bids_query,
@@ -373,5 +380,4 @@ def _file(sample: Sample) -> Path:
 
 def _safe(name: str) -> str:
     """The name with everything that is not safe in a file name replaced; accents stay."""
-    composed = unicodedata.normalize("NFC", name)  # macOS keeps ü as u and an accent of its own
-    return re.sub(r"[^\w.+-]+", "-", composed).lstrip(".-").rstrip("-") or "image"
+    return re.sub(r"[^\w.+-]+", "-", composed(name)).lstrip(".-").rstrip("-") or "image"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 from encephalon.errors import TableError, did_you_mean
-from encephalon.io.files import expanded
+from encephalon.io.files import as_spelt, expanded
 from encephalon.tables.naming import check_id_rule
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Table:
 
     def path(self, cell: str) -> Path:
         """The file that a cell means: absolute, or relative to the table's folder."""
-        return self.folder / expanded(cell)
+        return as_spelt(self.folder / expanded(cell))
 
     def part(self, name: str) -> Table:
         """The rows whose split column holds `name` ("train", "validation" or "test")."""

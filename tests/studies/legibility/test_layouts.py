@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,21 @@ def spoilt(what: str) -> dict[str, Any]:
     elif what == "text":
         found["p04"] = np.full((5, 5), "x")
     return found
+
+
+@pytest.mark.parametrize("where", ['files = "{id}.npy"', 'array = "all.npy"\nids = "ids.txt"'])
+def test_people_are_found_however_their_accents_are_spelt(tmp_path: Path, where: str) -> None:
+    """A table has José as keyboards write it, his file or the list of ids as macOS does."""
+    names = [f"Jos\u00e9{number}" for number in range(len(PEOPLE))]
+    found, full = [unicodedata.normalize("NFD", name) for name in names], matrices()
+    for name, matrix in zip(found, full, strict=True):
+        np.save(tmp_path / f"{name}.npy", matrix)
+    np.save(tmp_path / "all.npy", full)
+    (tmp_path / "ids.txt").write_text("\n".join(found), encoding="utf-8")
+    people = [{**row, "id": name} for name, row in zip(names, rows(), strict=True)]
+    path = write_table(tmp_path, people, f"{CONNECTIVITY}{where}\n{TARGETS}")
+    write_cohort(path, tmp_path / "cohort")
+    assert all(row["connectivity"] for row in written(tmp_path / "cohort").values())
 
 
 @pytest.mark.parametrize(
