@@ -46,7 +46,7 @@ def test_what_two_studies_have_under_one_name_is_one_flag() -> None:
 
 
 def test_only_what_was_said_reaches_the_function() -> None:
-    """Lists come apart at commas, and what has a default stays out where nothing was said."""
+    """Lists come apart at commas or are repeated; what has a default stays out if it is unsaid."""
     told: list[dict[str, object]] = []
 
     def verb(**said: object) -> None:
@@ -55,8 +55,9 @@ def test_only_what_was_said_reaches_the_function() -> None:
     app = typer.Typer()
     app.command()(verbs.flagged(*verbs.of_sections([("", Masks)]))(verb))
     app(["--save", "mask,brain"], standalone_mode=False)
+    app(["--save", "mask", "--save", "brain"], standalone_mode=False)
     app(["-s", "16"], standalone_mode=False)
-    assert told == [{"save": ["mask", "brain"]}, {"size": 16}]
+    assert told == [{"save": ["mask", "brain"]}, {"save": ["mask", "brain"]}, {"size": 16}]
 
 
 def test_a_choice_of_numbers_is_read_as_a_number() -> None:

@@ -225,9 +225,12 @@ def test_bids_in_gives_derivatives_out(run: Run, dataset: Path, tmp_path: Path) 
     assert about["DatasetType"] == "derivative"
 
 
-def test_two_labels_may_be_apart(run: Run, dataset: Path, tmp_path: Path) -> None:
-    """`--participant-label 01 02` is how BIDS-Apps are called."""
-    words = ("--participant-label", "01", "02", "--dry-run", "--json")
+@pytest.mark.parametrize("between", [(), ("--participant-label",)])
+def test_two_labels_may_be_apart(
+    run: Run, dataset: Path, tmp_path: Path, between: tuple[str, ...]
+) -> None:
+    """`--participant-label 01 02` is how BIDS-Apps are called, and the flag may be repeated."""
+    words = ("--participant-label", "01", *between, "02", "--dry-run", "--json")
     result = run("predict-bids", dataset, tmp_path / "out", "participant", *words)
     assert [one["id"] for one in json.loads(result.out)["planned"]] == ["sub-01_T1w", "sub-02_T1w"]
 

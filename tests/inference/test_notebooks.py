@@ -84,6 +84,10 @@ def test_what_is_not_there_is_said(model: Model, head: Image) -> None:
         Prediction().plot()
     with pytest.raises(ContentError, match="leave the affine out"):
         model.predict(head, affine=np.eye(4))
+    with pytest.raises(ContentError, match=r"a list: convert it with numpy\.asarray"):
+        model.predict(np.ones((4, 4, 4)).tolist(), affine=np.eye(4))
+    with pytest.raises(ContentError, match=r"type object; convert them to numbers"):
+        model.predict(np.ones((4, 4, 4), dtype=object), affine=np.eye(4))
 
 
 def test_a_batch_is_a_data_frame() -> None:

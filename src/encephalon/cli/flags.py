@@ -39,9 +39,9 @@ def settings(
     return found
 
 
-def words(value: str | None) -> list[str] | None:
-    """`a,b c` as ["a", "b", "c"]; None stays None."""
-    return None if value is None else [word for word in re.split(r"[,\s]+", value) if word]
+def words(values: list[str] | None) -> list[str] | None:
+    """The words `a,b` and `c` of a flag that may be repeated as ["a", "b", "c"]; none is None."""
+    return [word for one in values for word in re.split(r"[,\s]+", one) if word] if values else None
 
 
 def given(**options: Any) -> dict[str, Any]:
@@ -258,11 +258,11 @@ class Chosen:
         ),
     ] = None
     suffix: Annotated[
-        str | None,
+        list[str] | None,
         Option("--suffix", help="BIDS: only these suffixes, such as T1w,FLAIR.", metavar="KINDS"),
     ] = None
     participant_label: Annotated[
-        str | None,
+        list[str] | None,
         Option(
             "--participant-label",
             help="BIDS: only these, with or without sub-.",
@@ -270,7 +270,7 @@ class Chosen:
         ),
     ] = None
     session_label: Annotated[
-        str | None,
+        list[str] | None,
         Option(
             *("--session-label", "--session-id"),
             help="BIDS: only these, with or without ses-.",

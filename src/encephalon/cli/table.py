@@ -193,7 +193,7 @@ def split(
         int | None, typer.Option("--folds", help="Number folds instead of parts.", min=2)
     ] = None,
     stratify: Annotated[
-        str | None, typer.Option("--stratify", help="Columns whose mixture the parts share.")
+        list[str] | None, typer.Option("--stratify", help="Columns whose mixture the parts share.")
     ] = None,
     seed: flags.Seed = 0,
     overwrite: flags.Overwrite = False,

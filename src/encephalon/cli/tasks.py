@@ -33,7 +33,7 @@ Model = Annotated[
     str, Option("--model", help="A model's name, folder or weights.", metavar="MODEL")
 ]
 Save = Annotated[
-    str | None,
+    list[str] | None,
     Option(
         "--save",
         help="Further images in the folder, such as mask,probability.",

@@ -38,7 +38,7 @@ class Transfer:
         ),
     ] = None
     fresh: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--fresh",
             help="Parts that are drawn anew all the same, such as head.",
@@ -46,7 +46,7 @@ class Transfer:
         ),
     ] = None
     freeze: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--freeze",
             help="Parts that stay as they are, such as encoder.layer1,encoder.layer2.",

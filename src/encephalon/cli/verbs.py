@@ -180,6 +180,7 @@ def _parameter(name: str, found: Sequence[Found]) -> Parameter:
         told["callback"], kind = _pairs(flag.long), list[str]
     if many and names:
         told["callback"] = _numbers(flag.long) if get_args(kind)[0] is float else words
+        kind = list[str]
     plain = type(get_args(kind)[0]) if get_origin(kind) is Literal else kind
     read: Any = plain if plain in (bool, int, float, Path, list[str]) else str
     if not names:
@@ -227,13 +228,16 @@ def _pairs(name: str) -> Callable[[list[str] | None], list[tuple[str, Any]]]:
     return read
 
 
-def _numbers(name: str) -> Callable[[str | None], list[float] | None]:
+def _numbers(name: str) -> Callable[[list[str] | None], list[float] | None]:
     """What reads `2,3.3` as numbers; it raises UsageError for what is none."""
 
-    def read(value: str | None) -> list[float] | None:
+    def read(values: list[str] | None) -> list[float] | None:
+        found = words(values)
         try:
-            return None if value is None else [float(word) for word in words(value) or []]
+            return None if found is None else list(map(float, found))
         except ValueError:
-            raise UsageError(f"{name} takes numbers between commas, and got {value!r}.") from None
+            raise UsageError(
+                f"{name} takes numbers between commas, and got {' '.join(found or ())!r}."
+            ) from None
 
     return read

@@ -7,6 +7,7 @@ Both NIfTI and MGH store them one after the other, i fastest.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -112,10 +113,13 @@ def placed(data: Any, affine: Any) -> Image:
     Raises ContentError for what is no array, as a file has its own affine, and GeometryError.
     """
     if not isinstance(data, np.ndarray):
-        raise ContentError(
-            f"an affine goes with an array (I, J, K), and this is a {type(data).__name__}, which "
-            "has its own: leave the affine out."
+        kind, has_own = type(data).__name__, isinstance(data, str | os.PathLike)
+        advice = (
+            f"a {kind}, which has its own: leave the affine out"
+            if has_own or hasattr(data, "affine")
+            else f"a {kind}: convert it with numpy.asarray"
         )
+        raise ContentError(f"an affine goes with an array (I, J, K), and this is {advice}.")
     place, warnings = checked(getattr(affine, "matrix", affine), "the affine")
     image = from_array(data, place)
     return replace(image, warnings=(*image.warnings, *warnings))
@@ -175,9 +179,14 @@ def plain_numbers(data: Data, source: object, *, ours: bool = False) -> Data:
     if kind == np.bool_:
         return data.view(np.uint8)
     if kind.kind not in "iuf":
+        advice = (
+            "convert colours or complex values to a single grey value"
+            if kind.kind in "cV"
+            else "convert them to numbers, such as with astype(float)"
+        )
         raise ContentError(
             f"{source}: expected one real number a voxel, but the voxels are of type {kind}; "
-            "convert colours or complex values to a single grey value."
+            f"{advice}."
         )
     if not kind.isnative:
         data = data.byteswap(inplace=ours and data.flags.writeable).view(kind.newbyteorder("="))
