@@ -273,4 +273,6 @@ def test_an_unknown_device_is_a_usage_error() -> None:
 
     with pytest.raises(UsageError):
         check_device("tpu")
+    with pytest.raises(UsageError, match="Unknown device 0: expected one of auto"):
+        check_device(0)  # type: ignore[arg-type]
     assert issubclass(UsageError, ValueError)

@@ -242,6 +242,23 @@ def test_a_good_image_is_left_alone(head: Image) -> None:
     assert with_finite_voxels(head) is head
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (np.ones((4, 4)), "expected a 3-D volume"),
+        (np.ones((4, 4, 4, 2)), "2 volumes in one file"),
+        (np.ones((4, 4, 4), dtype=object), "convert them to numbers"),
+        ("no array", "expected a 3-D volume"),
+    ],
+)
+def test_an_image_that_was_made_by_hand_is_checked_like_an_array(data: Any, words: str) -> None:
+    """And one made of lists is an image."""
+    with pytest.raises(InputError, match=words):
+        read_image(Image(data, Affine.from_spacing(1.0)))
+    listed: Any = np.arange(27).reshape(3, 3, 3).tolist()
+    assert read_image(Image(listed, Affine.from_spacing(1.0))).shape == (3, 3, 3)
+
+
 def test_nan_around_a_head_is_air(head: Image, caplog: pytest.LogCaptureFixture) -> None:
     """Programs that cut a brain out write it so; one voxel is infinite as well."""
     data = head.data.copy()

@@ -238,7 +238,7 @@ _OPENERS: dict[str, Callable[[bytes, Path, str, int], Runtime]] = {
 
 def check_device(name: str) -> str:
     """Return `name` in lower case; raise UsageError unless it is auto, cpu, cuda, cuda:N or mps."""
-    lower = name.strip().lower()
+    lower = str(name).strip().lower()  # a torch.device too
     if not _PATTERN.fullmatch(lower):
         raise UsageError(f"Unknown device {name!r}: expected one of {', '.join(DEVICES)}.")
     return lower

@@ -131,8 +131,11 @@ def image_writer(data: NDArray[Any], path: Path, like: Image) -> Callable[[Path]
 
 
 def _decode(source: Any, affine: Affine | None, series: str | None) -> Image:
-    if isinstance(source, Image):
-        return source
+    if isinstance(source, Image):  # which may have been made of anything
+        given = np.asanyarray(source.data)
+        data = from_array(given, source.affine, source.source).data
+        is_same = given is source.data and (data.shape, data.dtype) == (given.shape, given.dtype)
+        return source if is_same else replace(source, data=data)
     if isinstance(source, np.ndarray):
         return from_array(source, affine)
     if hasattr(source, "dataobj"):
