@@ -77,6 +77,21 @@ def test_a_folder_for_the_hub_is_a_model_folder_and_comes_back_whole(
     assert (imported.path, imported.sha256) == (home / "tiny", model.sha256)
 
 
+def test_a_folder_of_data_is_never_replaced_by_a_model(model: ModelFolder, tmp_path: Path) -> None:
+    """Whatever is allowed; a model, and a folder without anything in it, are."""
+    scan = tmp_path / "scans" / "scan.nii.gz"
+    scan.parent.mkdir()
+    for _ in range(2):
+        export_model(model.path, scan.parent, format="hub", overwrite=True)
+    shutil.rmtree(scan.parent)
+    scan.parent.mkdir()
+    scan.write_text("data")
+    for place in (scan.parent, scan):
+        with pytest.raises(OutputExistsError, match="holds no model"):
+            export_model(model.path, place, format="hub", overwrite=True)
+    assert scan.read_text() == "data"
+
+
 def test_a_card_of_an_earlier_version_is_made_anew_for_the_hub(
     model: ModelFolder, tmp_path: Path
 ) -> None:

@@ -8,7 +8,13 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
-from encephalon.errors import MissingFileError, ModelError, OutputError, UsageError
+from encephalon.errors import (
+    MissingFileError,
+    ModelError,
+    OutputError,
+    OutputExistsError,
+    UsageError,
+)
 from encephalon.io.atomic import (
     atomic_folder,
     atomic_path,
@@ -76,7 +82,8 @@ def export_model(
     "zip": a model folder becomes a `.zip` that is the same bytes each time, published weights are
     copied. `output` is the file, or a folder (one that exists, or a name without a suffix, which is
     made) to put it in under its usual name. "hub" and "monai" make the folder `output`, see
-    `bundle.py`; the latter needs torch. Raises OutputExistsError, UsageError for another suffix and
+    `bundle.py`; the latter needs torch. Raises OutputExistsError, also with `overwrite` for a
+    folder in which there is no model, UsageError for another suffix and
     for published weights in a folder, and the errors of `find_model`.
     """
     if format != "zip":
@@ -113,9 +120,20 @@ def _export_folder(
         )
     if final.suffix.lower() == ".zip":
         raise UsageError(f"{final}: --format {kind} makes a folder: give a name without .zip.")
+    _refuse_foreign(final, overwrite)
     with atomic_folder(final, overwrite) as work:
         (bundle.write_hub_folder if kind == "hub" else bundle.write_bundle)(model, work)
     return final
+
+
+def _refuse_foreign(final: Path, overwrite: bool) -> None:
+    """Raise OutputExistsError for what is no model: a folder of data is never replaced by one."""
+    empty = is_folder(final) and not any(final.iterdir())
+    is_model = is_file(final / DESCRIPTION) or bundle.is_bundle(final)
+    if overwrite and exists(final) and not (empty or is_model):
+        raise OutputExistsError(
+            f"{final} holds no model, so it is not replaced by one: choose another place."
+        )
 
 
 def _install_bundle(folder: Path, overwrite: bool) -> ModelFolder:
