@@ -19,7 +19,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -56,6 +56,23 @@ def refuse_existing(path: str | Path, overwrite: bool = False) -> None:
         raise OutputExistsError(
             f"{path} exists already; allow overwriting (--overwrite) or choose another name."
         )
+
+
+def refuse_foreign(folder: str | Path, what: str, marks: Sequence[str]) -> None:
+    """Raise OutputExistsError where overwriting `folder` would delete what is no `what`.
+
+    A folder that is one holds at least one of the files `marks`. One that is empty may be
+    replaced, too.
+    """
+    final = Path(folder)
+    with explained(final):
+        if not os.path.lexists(final) or any((final / mark).is_file() for mark in marks):
+            return
+        if final.is_dir() and not any(final.iterdir()):
+            return
+    raise OutputExistsError(
+        f"{final} holds no {what}, so it is not replaced by one: choose another place."
+    )
 
 
 @contextmanager

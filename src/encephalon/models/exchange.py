@@ -12,7 +12,6 @@ from encephalon.errors import (
     MissingFileError,
     ModelError,
     OutputError,
-    OutputExistsError,
     UsageError,
 )
 from encephalon.io.atomic import (
@@ -22,6 +21,7 @@ from encephalon.io.atomic import (
     locked,
     make_folder,
     refuse_existing,
+    refuse_foreign,
     sha256,
 )
 from encephalon.io.files import exists, expanded, is_file, is_folder, is_zip_bomb
@@ -120,20 +120,11 @@ def _export_folder(
         )
     if final.suffix.lower() == ".zip":
         raise UsageError(f"{final}: --format {kind} makes a folder: give a name without .zip.")
-    _refuse_foreign(final, overwrite)
+    if overwrite:
+        refuse_foreign(final, "model", (DESCRIPTION, bundle.METADATA))
     with atomic_folder(final, overwrite) as work:
         (bundle.write_hub_folder if kind == "hub" else bundle.write_bundle)(model, work)
     return final
-
-
-def _refuse_foreign(final: Path, overwrite: bool) -> None:
-    """Raise OutputExistsError for what is no model: a folder of data is never replaced by one."""
-    empty = is_folder(final) and not any(final.iterdir())
-    is_model = is_file(final / DESCRIPTION) or bundle.is_bundle(final)
-    if overwrite and exists(final) and not (empty or is_model):
-        raise OutputExistsError(
-            f"{final} holds no model, so it is not replaced by one: choose another place."
-        )
 
 
 def _install_bundle(folder: Path, overwrite: bool) -> ModelFolder:

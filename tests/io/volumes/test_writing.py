@@ -29,7 +29,7 @@ from encephalon.errors import (
 )
 from encephalon.io.volumes.ome_zarr import Label, label_names, labels_of
 from encephalon.io.volumes.opening import open_volume
-from encephalon.io.volumes.writing import Labels, create_ome_zarr, fill_ome_zarr, halved
+from encephalon.io.volumes.writing import Labels, Version, create_ome_zarr, fill_ome_zarr, halved
 
 SHAPE = (9, 14, 11)
 IMAGE = np.random.default_rng(11).integers(0, 255, SHAPE).astype(np.uint8)
@@ -248,6 +248,26 @@ def test_nothing_is_replaced_unless_that_is_said(tmp_path: Path) -> None:
         new.write(np.ones((2, 2, 2), np.uint8))
     assert open_volume(path).shape == (2, 2, 2)
     assert label_names(path) == []
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_data_that_are_no_zarr_are_never_replaced(tmp_path: Path, version: Version) -> None:
+    """A folder of files, and a file, stay as they are; an empty folder may be taken."""
+    folder, file, empty = tmp_path / "scans", tmp_path / "scan.zarr", tmp_path / "empty"
+    folder.mkdir()
+    empty.mkdir()
+    for place, kept in ((folder, folder / "scan.nii"), (file, file)):
+        kept.write_text("kept")
+        with (
+            pytest.raises(OutputExistsError, match="holds no OME-Zarr, so it is not replaced"),
+            create_ome_zarr(place, (2, 2, 2), "u1", version=version, overwrite=True),
+        ):
+            raise AssertionError(place)
+        assert kept.read_text() == "kept"
+    for _ in range(2):  # what was written is one
+        with create_ome_zarr(empty, (2, 2, 2), "u1", version=version, overwrite=True) as new:
+            new.write(np.ones((2, 2, 2), np.uint8))
+    assert open_volume(empty).shape == (2, 2, 2)
 
 
 def test_boxes_and_values_that_do_not_fit_are_refused(tmp_path: Path) -> None:

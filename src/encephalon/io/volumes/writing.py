@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from encephalon.errors import InputError, OutputError, require_extra
-from encephalon.io.atomic import atomic_folder, explained, make_folder, write_json
+from encephalon.io.atomic import atomic_folder, explained, make_folder, refuse_foreign, write_json
 from encephalon.io.volumes.ome_zarr import Label
 from encephalon.io.volumes.volume import (
     Box,
@@ -36,6 +36,8 @@ from encephalon.io.volumes.volume import (
     volume_size,
 )
 
+#: One of these lies at the top of every Zarr, of format 3 and of format 2.
+ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 Version = Literal["0.4", "0.5"]
 Kind = Literal["image", "labels"]
 
@@ -85,10 +87,13 @@ def create_ome_zarr(
     holds all. `labels` are label images beside the image, on its grid; a volume that is itself one
     has `kind` "labels", and `values` says what they stand for. What is not written is 0.
 
-    Raises OutputExistsError for a path that is there, unless `overwrite`, OutputError where the
-    disk does not take it, and ContentError for a shape or type of no volume.
+    Raises OutputExistsError for a path that is there, unless `overwrite` and it is a Zarr or an
+    empty folder, OutputError where the disk does not take it, and ContentError for a shape or type
+    of no volume.
     """
     path = Path(path)
+    if overwrite:
+        refuse_foreign(path, "OME-Zarr", ZARR_FILES)
     with atomic_folder(path, overwrite) as folder:
         writer = fill_ome_zarr(
             folder,

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encephalon.errors import OutputExistsError
 from encephalon.geometry.affine import Affine
-from encephalon.io.atomic import atomic_folder, write_json, write_text
+from encephalon.io.atomic import atomic_folder, refuse_foreign, write_json, write_text
 from encephalon.io.files import expanded
 from encephalon.io.image import Image
 from encephalon.io.reading import write_image
@@ -96,14 +95,11 @@ def write_cohort(
     With `prepared` it is what `encephalon table cohort` makes of one, to be trained on at once.
     Beside it lie truth.json with what was planted, and ceilings.csv with the best scores from each
     set of inputs. Raises OutputExistsError for a folder
-    that is there, unless `overwrite` and it holds such a cohort.
+    that is there, unless `overwrite` and it holds such a cohort or nothing.
     """
     folder = expanded(folder)
-    if overwrite and folder.exists() and not (folder / TRUTH).exists():
-        raise OutputExistsError(
-            f"{folder} holds no synthetic cohort, so it is not replaced by one: choose another "
-            "place."
-        )
+    if overwrite:
+        refuse_foreign(folder, "synthetic cohort", (TRUTH,))
     cohort, drawn = declare_cohort(size, prepared), draw_people(size.people, size.seed)
     rng = np.random.default_rng([size.seed, 1])
     has = _presence(cohort, size, rng)
