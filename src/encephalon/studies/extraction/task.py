@@ -70,7 +70,7 @@ class ExtractionTask:
         grids = self.settings.grids
         shape = grids.coarse if coarse else grids.fine
         centre, scale = _view(rng, head, shape, COARSE_MARGINS if coarse else FINE_MARGINS)
-        image, distances, edge = made_up_scan(rng, head, shape, centre, scale, self.settings)
+        image, distances, edge = draw_scan(rng, head, shape, centre, scale, self.settings)
         return image[None], distances / edge
 
     @torch.no_grad()
@@ -91,7 +91,7 @@ class ExtractionTask:
         return means
 
 
-def made_up_scan(
+def draw_scan(
     rng: np.random.Generator,
     head: TrainingSample,
     shape: Size,
