@@ -149,6 +149,18 @@ def test_what_is_told_is_announced_and_stays_within_its_chart(opened: Browser) -
             assert inside
 
 
+def test_words_in_charts_can_be_read_on_a_phone(opened: Browser) -> None:
+    """A chart that is wider than the window is scrolled, not made smaller without end."""
+    opened.size(390)
+    sizes = opened.run(
+        """[...document.querySelectorAll('svg.chart')].map((chart) =>
+        12 * chart.getBoundingClientRect().width / chart.viewBox.baseVal.width)"""
+    )
+    assert sizes
+    assert min(sizes) >= 9
+    assert opened.run("document.documentElement.scrollWidth") <= 390
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nobody_is_kept_out(opened: Browser, scheme: str) -> None:
     opened.size(1000, 900, scheme)
