@@ -97,14 +97,15 @@ def test_a_picture_keeps_to_its_width(head: Image, brain: np.ndarray) -> None:
 
 
 def test_both_sides_are_lettered() -> None:
-    """Letters are drawn into the lower corners."""
-    pixels = np.zeros((40, 40), dtype=np.float32)
-    plain = draw([[Panel(pixels, (), (80, 80))]], "")
-    lettered = draw([[Panel(pixels, (), (80, 80), ("L", "R"))]], "")
-    assert plain.base.max() == 0
-    assert lettered.base[:60].max() == 0
-    assert lettered.base[60:, :20].max() > 100
-    assert lettered.base[60:, 60:].max() > 100
+    """Letters are drawn into the lower corners, to be read on dark and on light."""
+    for grey in (0, 150):
+        pixels = np.full((40, 40), grey, dtype=np.float32)
+        plain = draw([[Panel(pixels, (), (80, 80))]], "").base
+        lettered = draw([[Panel(pixels, (), (80, 80), ("L", "R"))]], "").base
+        assert np.ptp(plain) == 0
+        assert np.array_equal(lettered[:60], plain[:60])
+        assert np.ptp(lettered[60:, :20]) > 100
+        assert np.ptp(lettered[60:, 60:]) > 100
 
 
 def test_an_outline_is_where_the_mask_ends() -> None:

@@ -164,7 +164,10 @@ def _drawn(panel: Panel) -> Bytes:
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(_LETTER_SIZE)
     width, height = image.size
     for letter, place, anchor in zip(panel.sides, (3, width - 3), ("ls", "rs"), strict=True):
-        pen.text((place, height - 4), letter, fill=_LETTER_GREY, font=font, anchor=anchor)
+        pen.text(
+            (place, height - 4), letter, fill=_LETTER_GREY, font=font, anchor=anchor,
+            stroke_width=2, stroke_fill=0,
+        )  # fmt: skip
     return np.asarray(image)
 
 

@@ -85,8 +85,6 @@ def batch_report(about: Mapping[str, Any]) -> BatchReport:
 _COLUMNS = (
     Column("T1w", lambda row: _GUIDES.get(str(row.get("guide")))),
     Column("Slices", "distance_mm", "mm", decimals=2),
-    Column("Anisotropy", "ratio", decimals=2),
-    Column("Residual", "inconsistency", "%", decimals=2, factor=100),
     Column("Uncertain", "uncertain_share", "%", decimals=1, factor=100),
     Column("Time", "seconds", "s", decimals=1),
 )
