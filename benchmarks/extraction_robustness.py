@@ -10,7 +10,8 @@ shapes, and without skull; the synthesised ones with a thin and a thick scalp, a
 around the brain, too. The mask is scored by the true one, changed alike, where there is one: label
 maps, and scans with a derived_brainmask beside them. Of other scans it is their own mask before the
 change, and Dice then tells agreement, not truth. A head meets one in `--every` of the changes, in
-turn, so that each change is met by a share of the heads; `--every 1` is everything.
+turn, so that each change is met by a share of the heads; `--every 1` is everything. `--border`
+moves the border of every mask, but of no truth.
 
 Two tables, by kind of change, are printed as Markdown, and how far a verdict of `check` or `fail`
 tells a Dice of at most 0.94. OUT/results.json has every row. What is in it is not done again; each
@@ -67,7 +68,7 @@ RIM = 0.5
 #: Of synthesised heads: blur in voxels, and noise as a share of the brightest tissue.
 BLUR, NOISE = 0.6, 0.02
 #: Depth of the skin above the brain, and of fluid put in between brain and skull, of further
-#: synthesised heads, mm: an infant's, the deepest of adults, and a brain that shrank.
+#: synthesised heads, mm: an infant's, the deepest of adults, and an even layer all around.
 SHAPES = {"scalp 5 mm": (5.0, 0.0), "scalp 18 mm": (18.0, 0.0), "fluid 6 mm": (SCALP, 6.0)}
 #: Changes of which a head meets one, in the small run.
 SMALL = 9
@@ -85,6 +86,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model", default="brain-extraction")
     parser.add_argument("--against", help="a second model, whose figures stand behind an arrow")
+    parser.add_argument("--border", type=float, default=0.0, help="mm, as `encephalon brain -b`")
     parser.add_argument("--every", type=int, default=6, help="a head meets one change in so many")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--small", action="store_true", help="two heads and few changes")
@@ -97,9 +99,13 @@ def main() -> None:
         heads = {name: heads[name] for name in list(heads)[:: max(1, len(heads) - 1)]}
     models = {}
     for name in filter(None, (asked.model, asked.against)):
-        model = encephalon.load_model(name, device="cpu", threads=asked.threads)
+        model = encephalon.load_model(
+            name, device="cpu", threads=asked.threads, border=asked.border
+        )
         # Rows by another rim have another truth.
-        models[f"{name} {model.describe()['model']['sha256'][:8]} rim {RIM:g} mm"] = model
+        known = f"{model.describe()['model']['sha256'][:8]} rim {RIM:g} mm"
+        moved = f" border {asked.border:g} mm" if asked.border else ""
+        models[f"{name} {known}{moved}"] = model
     plan = planned(list(heads), SMALL if asked.small else asked.every)
     total, done = len(models) * sum(map(len, plan.values())), 0
     for head, load in heads.items():

@@ -8,12 +8,14 @@ are made up anew, each second one of a map that the training kept for validation
 ordinary, mostly of whole adult heads in familiar contrasts; a quarter as in training; and a quarter
 harder: more noise, unevenness, lesions, cut and padded fields of view, heads that lie otherwise
 than the header says, and adults as well as infants. How likely a mask is to be good is told for
-that mixture. Each head is masked, and its evidence is kept beside the true error in OUT/errors.csv;
-what is in there is not done again. OUT/errors.toml gets linear models of the errors, with every
-look and with a single one (`--fast`), and the width of the border with which the probability of
-each voxel of the ordinary heads fits best; `tools/package_model.py --calibration` puts them into
-the model. How well the errors are told on maps that they were not fitted on is printed: a map in
-five is left out in turn, and those that the network was not trained with are told on their own.
+that mixture. Each head is masked, and its evidence is kept beside the true error in a table of OUT,
+one for each model, label maps and kinds of head; what is in there is not done again. A head without
+a brain or a skull has a row, but no part in the fit. OUT/errors.toml gets linear models of the
+errors, with every look and with a single one (`--fast`), and the width of the border with which the
+probability of each voxel fits best on ordinary heads of maps kept for validation;
+`tools/package_model.py --calibration` puts them into the model. How well the errors are told on
+maps that they were not fitted on is printed: a map in five is left out in turn, and those that the
+network was not trained with are told on their own.
 """
 
 from __future__ import annotations
@@ -64,8 +66,6 @@ from encephalon.transforms.parameters import SpatialRanges, SynthesisRanges
 #: Looks that a fast prediction does not take.
 LOOKS = ("mirror", "turn")
 TARGETS = ("dice", "missed_ml", "leaked_ml")
-#: Columns that are no numbers.
-WORDS = ("mark", "group")
 #: Widths of the border (mm) that are tried, `study.border_spread`, and the columns that tell how
 #: well each does.
 LOG_LOSS = "log_loss_"
@@ -122,7 +122,7 @@ def main() -> None:
     asked = parser.parse_args()
     asked.output.mkdir(parents=True, exist_ok=True)
     rows = measured(asked)
-    if len({row["dice"] > GOOD_DICE for row in rows}) < 2:
+    if not are_mixed(rows):
         parser.error(f"{len(rows)} heads have masks all good or all wrong: ask for more --heads.")
     fits = [fitted(rows, told) for told in (names_of(rows), names_of(rows, LOOKS))]
     study = {"border_spread": likeliest_spread(rows), "errors": {"fits": fits}}
@@ -133,31 +133,32 @@ def main() -> None:
 
 
 def measured(asked: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row a head: its evidence and its errors; those in the file are not made again.
+    """A row a head that can be judged: its evidence and its errors; none is made twice.
 
-    Rows of other weights or settings are left out, and so are those of more heads than asked for.
+    Rows of other weights or settings stand in tables of their own.
     """
-    file = asked.output / "errors.csv"
-    kept = read_records(file)[1] if file.exists() else []
-    mark = mark_of(asked.model, asked.table)
-    rows = [
-        {key: value if key in WORDS else float(value) for key, value in row.items()}
-        for row in kept
-        if row.get("mark") == mark and int(row["number"]) < asked.heads
-    ]
+    file = asked.output / f"errors-{mark_of(asked.model, asked.table)}.csv"
+    rows = [numbers_of(row) for row in read_records(file)[1]] if file.exists() else []
     left = sorted({*range(asked.heads)} - {int(row["number"]) for row in rows})
     work = [(asked.model, asked.table, asked.output / "cache", number) for number in left]
     done = in_workers(measure, work, Workers(jobs=asked.jobs), "processes")
     for count, row in enumerate(done, start=1):
-        if row:
-            rows.append({"mark": mark, **row})
-            write_records(rows, file)
+        rows.append(row)
+        write_records(rows, file)
         print(f"{count} of {len(left)}", file=sys.stderr, flush=True)
-    return sorted(rows, key=lambda row: row["number"])
+    wanted = [row for row in rows if row["number"] < asked.heads and "dice" in row]
+    return sorted(wanted, key=lambda row: row["number"])
+
+
+def numbers_of(row: Mapping[str, str]) -> dict[str, Any]:
+    """What the cells of a row hold, without those that are empty."""
+    return {
+        name: cell if name == "group" else float(cell) for name, cell in row.items() if cell != ""
+    }
 
 
 def mark_of(model: Path, table: Path) -> str:
-    """What tells rows of other weights, settings, tables or kinds of head apart."""
+    """What tells other weights, settings, tables or kinds of head apart."""
     found = opened_model(model).description
     study = {key: found.recipe["study"][key] for key in sorted(found.recipe["study"])}
     for told in ("errors", "border_spread"):  # what is fitted here changes no row
@@ -173,7 +174,7 @@ def opened_model(model: Path) -> ModelFolder:
 
 
 def measure(work: tuple[Path, Path, Path, int]) -> dict[str, Any]:
-    """Make up a head, mask it, and compare; nothing of one without a brain in view or a skull."""
+    """Make up a head, mask it, and compare; of one without brain or skull its number alone."""
     model, table, cache, number = work
     torch.set_num_threads(1)
     predictor, heads = opened(model, table, cache)
@@ -183,7 +184,7 @@ def measure(work: tuple[Path, Path, Path, int]) -> dict[str, Any]:
     network = predictor.network
     borders = predict_boundary(scan, predictor.settings, network, network)
     if borders.bare > SKULL_STRIPPED or not truth.any():
-        return {}
+        return {"number": number}
     distance = fill_and_keep_largest(borders.distances[0])
     mask = resampled_mask(distance, borders.view.grid, scan.grid, 0.0)
     counts, ml = overlap(mask, truth), scan.volume_ml_per_voxel
@@ -232,11 +233,13 @@ def log_losses(distance: NDArray[np.float32], inside: NDArray[np.bool_]) -> dict
 
 
 def likeliest_spread(rows: Sequence[Row]) -> float:
-    """The width of the border with the lowest log loss over all ordinary heads, mm.
+    """The width of the border with the lowest log loss over ordinary heads of unseen maps, mm.
 
-    On those that are too hard on purpose the border is far less certain than on most scans.
+    On those that are too hard on purpose the border is far less certain than on most scans, and on
+    maps that the network was trained with it is more certain. All count where there are no others.
     """
-    some = [row for row in rows if row["ordinary"]]
+    ordinary = [row for row in rows if row["ordinary"]] or rows
+    some = [row for row in ordinary if row["unseen_map"]] or ordinary
     return min(SPREADS, key=lambda one: sum(row[f"{LOG_LOSS}{one:g}"] for row in some))
 
 
@@ -269,7 +272,7 @@ def scan_and_brain(
 
 def names_of(rows: Sequence[Row], without: Sequence[str] = ()) -> list[str]:
     """The evidence of the rows, without some."""
-    known = (*WORDS, "number", "ordinary", "unseen_map", *TARGETS, *without)
+    known = ("number", "group", "ordinary", "unseen_map", *TARGETS, *without)
     return [name for name in rows[0] if name not in known and not name.startswith(LOG_LOSS)]
 
 
@@ -299,13 +302,18 @@ def fitted(rows: Sequence[Row], names: Sequence[str]) -> dict[str, Any]:
 
 
 def told_when_left_out(rows: Sequence[Row], names: Sequence[str]) -> list[tuple[Row, float, float]]:
-    """Each row with the probability and the Dice that a fit without its map tells."""
+    """Each row with the probability and the Dice that a fit without its map tells.
+
+    Nothing of maps without which there is nothing to fit: all other masks are good, or all wrong.
+    """
     groups = sorted({row["group"] for row in rows})
     said = []
     for fold in range(FOLDS):
         left = set(groups[fold::FOLDS])
-        fit = fitted([row for row in rows if row["group"] not in left], names)
-        model = ErrorModel.model_validate({"fits": [fit]})
+        kept = [row for row in rows if row["group"] not in left]
+        if not left or not are_mixed(kept):
+            continue
+        model = ErrorModel.model_validate({"fits": [fitted(kept, names)]})
         for row in rows:
             told = expected_error({name: row[name] for name in names}, model)
             if row["group"] in left and told:
@@ -313,9 +321,16 @@ def told_when_left_out(rows: Sequence[Row], names: Sequence[str]) -> list[tuple[
     return said
 
 
+def are_mixed(rows: Sequence[Row]) -> bool:
+    """Whether some masks are good and some wrong."""
+    return len({row["dice"] > GOOD_DICE for row in rows}) == 2
+
+
 def judged(rows: Sequence[Row], names: Sequence[str]) -> str:
     """Markdown: what was said of heads whose map was left out, against what was so."""
     said = told_when_left_out(rows, names)
+    if not said:
+        return f"With {', '.join(names)}: too few maps to leave one out."
     lines = [
         f"With {', '.join(names)}:",
         "",
@@ -328,8 +343,8 @@ def judged(rows: Sequence[Row], names: Sequence[str]) -> str:
             f"| {low:.2f} to {min(high, 1):.2f} | {len(some)} | {np.mean(some or [np.nan]):.2f} |"
         )
     for title, kept in (("all maps", {0.0, 1.0}), ("maps the network never saw", {1.0})):
-        part = [one for one in said if one[0]["unseen_map"] in kept]
-        lines.append(f"{title}: {_counted(part)}")
+        if part := [one for one in said if one[0]["unseen_map"] in kept]:
+            lines.append(f"{title}: {_counted(part)}")
     return "\n".join(lines)
 
 

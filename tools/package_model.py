@@ -5,8 +5,9 @@
     python tools/package_model.py src/encephalon/models/packaged/NAME --card tools/cards/NAME.toml
 
 RUN is the folder of `encephalon train`; the summary is what `encephalon evaluate` wrote. The result
-is src/encephalon/models/packaged/NAME. Of a model that is there already, the second alone changes
-what its card says, and what `[study]` of the card sets: calibration after the training.
+is src/encephalon/models/packaged/NAME, or `-o FOLDER` for a model that is not to ship. Of a model
+that is there already, the second alone changes what its card says, and what `[study]` of the card
+sets: calibration after the training.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from encephalon.io.atomic import refuse_foreign
 from encephalon.models.files import packaged_folder
-from encephalon.models.folder import open_model, save_model
+from encephalon.models.folder import DESCRIPTION, open_model, save_model
 
 #: What of a metric's summary goes into the card.
 SHOWN = (
@@ -35,14 +37,19 @@ def main() -> None:
     parser.add_argument("--card", type=Path, required=True)
     parser.add_argument("--scores", type=Path)
     parser.add_argument("--calibration", type=Path, help="TOML whose [study] is set as well")
+    parser.add_argument("-o", "--output", type=Path, help="a model folder of its own")
     asked = parser.parse_args()
-    print(package(asked.run, asked.card, asked.scores, asked.calibration))
+    print(package(asked.run, asked.card, asked.scores, asked.calibration, asked.output))
 
 
 def package(
-    run: Path, card: Path, scores: Path | None = None, calibration: Path | None = None
+    run: Path,
+    card: Path,
+    scores: Path | None = None,
+    calibration: Path | None = None,
+    output: Path | None = None,
 ) -> Path:
-    """Write the packaged model of the run and return its folder."""
+    """Write the model of the run into the package, or to `output`, and return its folder."""
     model = open_model(run / "model" if (run / "model").is_dir() else run)
     words: dict[str, Any] = tomllib.loads(card.read_text(encoding="utf-8"))
     figures = dict(model.description.scores)
@@ -60,7 +67,8 @@ def package(
         scores=figures,
         recipe={**recipe, "study": study},
     )
-    target = packaged_folder() / description.name
+    target = output or packaged_folder() / description.name
+    refuse_foreign(target, "model", (DESCRIPTION,))
     graph = model.graph.read() if model.graph else None
     save_model(target, description, model.tensors(), graph, overwrite=True)
     return target

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pydantic import TypeAdapter
 
 from encephalon.transforms.head_scans import (
     Head,
@@ -32,28 +33,37 @@ NOTHING = {
 }
 PLAIN = SynthesisRanges(**NOTHING)  # type: ignore[arg-type]
 SHAPE, RADIUS, SKIN = (48, 52, 48), 13.0, 18.0
+WIDE = (64, 64, 64)
 UNSEEN = -0.5
 
 
-def far_from_middle() -> torch.Tensor:
-    axes = np.ogrid[tuple(slice(0, size) for size in SHAPE)]
-    squares = sum((x - (n - 1) / 2) ** 2 for x, n in zip(axes, SHAPE, strict=True))
+def far_from_middle(shape: tuple[int, int, int] = SHAPE) -> torch.Tensor:
+    axes = np.ogrid[tuple(slice(0, size) for size in shape)]
+    squares = sum((x - (n - 1) / 2) ** 2 for x, n in zip(axes, shape, strict=True))
     return torch.as_tensor(squares**0.5, dtype=torch.float32)
 
 
-def head() -> tuple[Head, torch.Tensor, torch.Tensor]:
-    """A ball of white matter in fluid, bone and skin with eyes in front; its points, distances."""
-    far = far_from_middle()
-    labels = torch.zeros(SHAPE, dtype=torch.int16)
-    for label, radius in ((510, SKIN), (515, 16.0), (24, 14.0), (2, RADIUS)):
+def ball(
+    shape: tuple[int, int, int], radii: dict[int, float]
+) -> tuple[Head, torch.Tensor, torch.Tensor]:
+    """Balls of labels within each other, the brain last; its points and distances."""
+    far = far_from_middle(shape)
+    labels = torch.zeros(shape, dtype=torch.int16)
+    for label, radius in radii.items():
         labels[far < radius] = label
-    labels[22:26, 41:45, 15:19] = EYES[0]
-    distance = RADIUS - far
+    distance = radii[2] - far
     points = torch.stack(
-        torch.meshgrid(*[torch.arange(float(n)) for n in SHAPE], indexing="ij"), -1
+        torch.meshgrid(*[torch.arange(float(n)) for n in shape], indexing="ij"), -1
     )
     step = (slice(None, None, FAR_SPACING),) * 3
     return Head(labels, distance[step].clone()), points, distance.clamp(-12.7, 12.7)
+
+
+def head() -> tuple[Head, torch.Tensor, torch.Tensor]:
+    """White matter in fluid, bone and skin with eyes in front."""
+    found = ball(SHAPE, {510: SKIN, 515: 16.0, 24: 14.0, 2: RADIUS})
+    found[0].labels[22:26, 41:45, 15:19] = EYES[0]
+    return found
 
 
 def scan(seed: int, **changes: Any) -> torch.Tensor:
@@ -134,6 +144,42 @@ def test_what_leaves_the_skull_goes_through_the_fluid() -> None:
     found = reshaped_labels(np.random.default_rng(0), whole, points, near, fluid, PLAIN)
     below = found[24, 26, :11]
     assert set(below[near[24, 26, :11] < -0.6].tolist()) <= {502}
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        {"reshape": 1.0, "scalp": (0.1, 0.1), "uneven": 1.0},
+        {"reshape": 1.0, "scalp": (60.0, 60.0), "uneven": 1.0},
+        {"atrophy": 1.0, "fluid": (11.0, 11.0), "reshape": 1.0, "scalp": (4.0, 4.0)},
+        {"thick": 1.0, "thickness": (60.0, 60.0), "gap": 9.0},
+        {"crop": 1.0, "cut": 0.45, "oblique": 1.0, "padded": 0.5},
+        {"blur": 0.2},
+        {"bias": 1.0, "gamma": 1.0, "noise": 2.0, "falloff": 1.0, "texture": 1.0},
+    ],
+)
+def test_every_range_that_is_taken_gives_scans(ends: dict[str, Any]) -> None:
+    """At its ends, too: finite numbers, and something to see."""
+    ranges = replace(SynthesisRanges(), **ends)
+    assert TypeAdapter(SynthesisRanges).validate_python(asdict(ranges)) == ranges
+    whole, points, distance = head()
+    for seed in range(12):
+        image = synthesise_head(
+            np.random.default_rng(seed), whole, points, distance, ranges, 1.0, UNSEEN
+        )
+        assert torch.isfinite(image).all()
+        assert float(image.max()) > 0
+
+
+def test_the_deepest_fluid_leaves_bone_and_skin_beyond_it() -> None:
+    """Where distances are no longer known, nothing is taken for fluid."""
+    whole, points, near = ball(WIDE, {510: 22.0, 515: 15.0, 24: 11.0, 2: 10.0})
+    fluid = torch.full(near.shape, 11.0)
+    labels = reshaped_labels(np.random.default_rng(0), whole, points, near, fluid, PLAIN)
+    away = far_from_middle(WIDE) - 10
+    assert set(labels[(away > 0.6) & (away < 11.4)].tolist()) == {24}
+    assert set(labels[(away > 13.2) & (away < 14.5)].tolist()) == {515}
+    assert set(labels[(away > 17.5) & (away < 20)].tolist()) == {510}
 
 
 def test_fluid_covers_a_part_of_the_brain_and_is_as_deep_as_asked_for() -> None:

@@ -20,6 +20,13 @@ from encephalon.studies.legibility.settings import LegibilitySettings
     [
         (ExtractionSettings, {"synthesis": {"thick": 5}}, "less than or equal to 1"),
         (ExtractionSettings, {"synthesis": {"scalp": [0, 20]}}, "greater than 0"),
+        (ExtractionSettings, {"synthesis": {"scalp": [20, 4]}}, "the least first"),
+        (ExtractionSettings, {"synthesis": {"thickness": [7, 2]}}, "the least first"),
+        (ExtractionSettings, {"synthesis": {"fluid": [2, 12]}}, "less than or equal to 11"),
+        (ExtractionSettings, {"synthesis": {"blur": 0}}, "greater than or equal to 0.2"),
+        (ExtractionSettings, {"synthesis": {"cut": 1}}, "less than or equal to 0.45"),
+        (ExtractionSettings, {"synthesis": {"bias": 1e4}}, "less than or equal to 1"),
+        (ExtractionSettings, {"synthesis": {"gamma": 1000}}, "less than or equal to 1"),
         (ExtractionSettings, {"synthesis": {"noise": -1}}, "greater than or equal to 0"),
         (ExtractionSettings, {"synthesis": {"blur": float("inf")}}, "finite"),
         (ExtractionSettings, {"placement": {"flip": 7}}, "less than or equal to 1"),
@@ -28,6 +35,7 @@ from encephalon.studies.legibility.settings import LegibilitySettings
         (PublishedSettings, {"augmentation": {"probability": 2}}, "less than or equal to 1"),
         (LegibilitySettings, {"augmentation": {"control_points": [6, 3]}}, "the least first"),
         (LegibilitySettings, {"augmentation": {"control_points": [1, 3]}}, "greater than or"),
+        (LegibilitySettings, {"augmentation": {"elastic": [5, 3]}}, "the least first"),
         (LegibilitySettings, {"augmentation": {"smoothness": [0, 3]}}, "greater than 0"),
     ],
 )
@@ -43,6 +51,9 @@ def test_what_cannot_be_drawn_is_refused(schema: Any, given: dict[str, Any], wor
 
 def test_ends_of_the_ranges_are_taken() -> None:
     """Nothing at all, and always."""
-    never = {"synthesis": {"thick": 0, "noise": 0, "cut": 1}, "placement": {"flip": 1, "warp": 0}}
+    never = {
+        "synthesis": {"thick": 0, "noise": 0, "cut": 0.45},
+        "placement": {"flip": 1, "warp": 0},
+    }
     found = make_settings(ExtractionSettings, never, "my.toml")
-    assert (found.synthesis.thick, found.synthesis.cut, found.placement.flip) == (0, 1, 1)
+    assert (found.synthesis.thick, found.synthesis.cut, found.placement.flip) == (0, 0.45, 1)

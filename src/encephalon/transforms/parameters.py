@@ -16,6 +16,14 @@ _Probability = _Share
 _Spread = Annotated[float, Field(ge=0)]
 _Degrees = Annotated[float, Field(ge=0, le=180)]
 _Length = Annotated[float, Field(gt=0)]
+# Of a logarithm: beyond a factor of twenty, three standard deviations out, nothing is left to see.
+_LogSpread = Annotated[float, Field(ge=0, le=1)]
+# Distances from the brain are known up to 12.7 mm; a layer of 1 mm lies beyond the fluid.
+_Fluid = Annotated[float, Field(gt=0, le=11)]
+# Something of the brain stays between two faces.
+_Cut = Annotated[float, Field(ge=0.03, le=0.45)]
+# The least blur that is drawn, voxels.
+_Blur = Annotated[float, Field(ge=0.2)]
 # A curve has two ends.
 _Points = Annotated[int, Field(ge=2)]
 # Slices nearer to each other than their voxels are large are none.
@@ -24,10 +32,13 @@ _Ratio = Annotated[float, Field(ge=1)]
 _Magnification = Annotated[float, Field(ge=0.1, le=10)]
 
 
-def _rising(ends: tuple[int, int]) -> tuple[int, int]:
+def _rising(ends: tuple[float, float]) -> tuple[float, float]:
     if ends[0] > ends[1]:
         raise ValueError("must name the least first")
     return ends
+
+
+_Rising = AfterValidator(_rising)
 
 
 class _Ranges:
@@ -75,16 +86,17 @@ class SynthesisRanges(_Ranges):
     scalp        Least and greatest such depth, mm: from an infant's to a large adult's.
     uneven       Standard deviation of the logarithm of that depth over one head.
     atrophy      Probability of more fluid between brain and skull, over a part of the brain.
-    fluid        Least and greatest depth of that, mm.
+    fluid        Least and greatest depth of that, mm, up to 11.
     thick        Probability of thick slices.
     thickness    Least and greatest thickness, mm.
     gap          Largest gap between slices, as a share of their thickness.
     crop         Probability, of each of the six faces, of a field of view that ends near the brain.
-    cut          Largest share of the brain's length beyond such a face.
+    cut          Largest share of the brain's length beyond such a face, 0.03 to 0.45.
     oblique      Probability of a scan that ends at a tilted plane, as after it was turned.
     padded       Probability of a field of view that was filled up later, so that nothing tells
                  where it ended.
-    blur         Largest standard deviation of the blur along an axis, voxels of the working grid.
+    blur         Largest standard deviation of the blur along an axis, voxels of the working grid;
+                 the least is 0.2.
     bias         Largest standard deviation of the logarithm of the bias field.
     falloff      Probability of a signal that falls off to one side.
     noise        Largest standard deviation of the noise, relative to the brightest tissue.
@@ -101,22 +113,22 @@ class SynthesisRanges(_Ranges):
     strip: _Probability = 0.05
     deface: _Probability = 0.2
     reshape: _Probability = 0.5
-    scalp: tuple[_Length, _Length] = (4.0, 20.0)
-    uneven: _Spread = 0.15
+    scalp: Annotated[tuple[_Length, _Length], _Rising] = (4.0, 20.0)
+    uneven: _LogSpread = 0.15
     atrophy: _Probability = 0.0
-    fluid: tuple[_Length, _Length] = (2.0, 10.0)
+    fluid: Annotated[tuple[_Fluid, _Fluid], _Rising] = (2.0, 10.0)
     thick: _Probability = 0.35
-    thickness: tuple[_Length, _Length] = (2.0, 7.0)
+    thickness: Annotated[tuple[_Length, _Length], _Rising] = (2.0, 7.0)
     gap: _Spread = 0.5
     crop: _Probability = 0.2
-    cut: _Share = 0.35
+    cut: _Cut = 0.35
     oblique: _Probability = 0.1
     padded: _Probability = 0.3
-    blur: _Spread = 0.9
-    bias: _Spread = 0.5
+    blur: _Blur = 0.9
+    bias: _LogSpread = 0.5
     falloff: _Probability = 0.2
     noise: _Spread = 0.08
-    gamma: _Spread = 0.3
+    gamma: _LogSpread = 0.3
 
 
 @dataclass(frozen=True)
@@ -143,7 +155,7 @@ class PlanarRanges(_Ranges):
     flip_rows: bool = True
     quarter_turns: bool = True
     rotation: _Degrees = 15.0
-    scale: tuple[_Magnification, _Magnification] = (0.85, 1.2)
+    scale: Annotated[tuple[_Magnification, _Magnification], _Rising] = (0.85, 1.2)
     shift: Annotated[float, Field(ge=0, le=0.5)] = 0.08
     gamma: Annotated[float, Field(ge=0, le=2)] = 0.25
     contrast: Annotated[float, Field(ge=0, le=2)] = 0.2
@@ -180,12 +192,12 @@ class ScannerRanges(_Ranges):
                          the T2w guides: twice as many images to learn from.
     """
 
-    ratio: tuple[_Ratio, _Ratio] = (1.6, 6.5)
+    ratio: Annotated[tuple[_Ratio, _Ratio], _Rising] = (1.6, 6.5)
     gap: _Probability = 0.2
     gaussian: _Probability = 0.25
     noise: _Spread = 0.03
     guide_noise: _Spread = 0.04
-    bias: _Spread = 0.2
+    bias: _LogSpread = 0.2
     rotation: _Spread = 0.4
     shift: _Spread = 0.3
     missing: _Probability = 0.15
@@ -232,9 +244,9 @@ class VolumeRanges(_Ranges):
     """
 
     probability: _Probability = 0.05
-    control_points: Annotated[tuple[_Points, _Points], AfterValidator(_rising)] = (3, 6)
-    elastic: tuple[_Spread, _Spread] = (3.0, 5.0)
-    smoothness: tuple[_Length, _Length] = (1.0, 3.0)
+    control_points: Annotated[tuple[_Points, _Points], _Rising] = (3, 6)
+    elastic: Annotated[tuple[_Spread, _Spread], _Rising] = (3.0, 5.0)
+    smoothness: Annotated[tuple[_Length, _Length], _Rising] = (1.0, 3.0)
     scale: Annotated[float, Field(ge=0, le=0.5)] = 0.01
     shift: Annotated[float, Field(ge=0, le=20)] = 2.0
     shear: Annotated[float, Field(ge=0, le=30)] = 2.0

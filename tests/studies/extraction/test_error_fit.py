@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,11 @@ import pytest
 
 from encephalon.models.files import packaged_folder
 from encephalon.models.folder import open_model, save_model
+from encephalon.studies.extraction.data import sample_from_labels
 from encephalon.studies.extraction.segmentation.evidence import expected_error
-from encephalon.studies.extraction.settings import GOOD_DICE, ErrorModel
+from encephalon.studies.extraction.settings import GOOD_DICE, ErrorModel, ExtractionSettings
+from encephalon.transforms.parameters import SpatialRanges, SynthesisRanges
+from tests.studies.extraction.tiny_heads import label_map
 
 pytest.importorskip("torch")
 
@@ -27,6 +31,8 @@ LOSS, MISSED, LEAKED = (-3.0, 0.5, 0.25, 0.0), (2.0, 0.4, 0.0, 0.0), (3.0, 0.0, 
 #: Of the logistic noise of log(1 - Dice), which makes the chance of a good mask logistic too.
 NOISE = 0.3
 MAPS = 20
+#: Of the brain of `label_map`, mm.
+RADIUS = 14.0
 
 
 @pytest.fixture
@@ -123,6 +129,74 @@ def test_maps_are_judged_by_fits_that_left_them_out(
     assert f"maps the network never saw: {sum(unseen)} heads, {both} wrong" in text
 
 
+def test_what_is_raised_is_counted(tool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six heads, three of a map that no training saw, against a count by hand."""
+    told = [(0.99, 0.97), (0.99, 0.90), (0.50, 0.97), (0.10, 0.90), (0.96, 0.95), (0.60, 0.93)]
+    said = [
+        ({"dice": dice, "unseen_map": float(n % 2)}, good, dice + 0.01)
+        for n, (good, dice) in enumerate(told)
+    ]
+    monkeypatch.setattr(tool, "told_when_left_out", lambda *_: said)
+    text = tool.judged([], NAMES)
+    off = "Dice off by 0.010 in the median"
+    all_maps = f"all maps: 6 heads, 3 wrong, 3 raised, 2 both; of 3 not raised 2 good; {off}"
+    unseen = f"never saw: 3 heads, 3 wrong, 2 raised, 2 both; of 1 not raised 0 good; {off}"
+    assert all_maps in text
+    assert unseen in text
+    assert "| 0.95 to 1.00 | 3 | 0.67 |" in text
+
+
+def test_too_few_maps_are_said_to_be_too_few(tool: Any) -> None:
+    """One leaves nothing to fit; of two, of which one is always good, neither can be left out."""
+    rows = made_up(60)
+    one = [row | {"group": "a"} for row in rows]
+    two = [row | {"group": "ab"[row["dice"] > GOOD_DICE]} for row in rows]
+    for some in (one, two):
+        assert "too few maps" in tool.judged(some, NAMES)
+
+
+def test_a_made_up_scan_has_the_brain_of_its_size(tool: Any) -> None:
+    """Volumes grow with the cube of a size; the rim stays half a millimetre of the scan."""
+    sample = sample_from_labels(label_map())
+    settings = ExtractionSettings(grids={"coarse": [16] * 3, "fine": [24] * 3}, rim=0.5)
+    still = {"rotation": 0.0, "scaling": 0.0, "shear": 0.0, "warp": 0.0, "any_orientation": 0.0}
+    placement = SpatialRanges(**still)
+    plain = SynthesisRanges(crop=0.0, oblique=0.0, deface=0.0, strip=0.0, thick=0.0, reshape=0.0)
+    for size in (0.7, 1.0, 1.15):
+        kind = ({"synthesis": plain, "placement": placement}, (size, size))
+        scan, brain = tool.scan_and_brain(np.random.default_rng(0), sample, settings, kind)
+        assert brain.shape == scan.shape
+        radius = (brain.sum() * scan.volume_ml_per_voxel * 1000 * 3 / (4 * np.pi)) ** (1 / 3)
+        assert radius == pytest.approx(RADIUS * size + 0.5, abs=0.3)
+
+
+def test_what_was_measured_is_not_measured_again(
+    tool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heads without a brain neither, and rows of another model stay where they are."""
+    done: list[int] = []
+
+    def answers(_work: Any, heads: Any, *_rest: Any) -> Any:
+        done.extend(number for *_, number in heads)
+        return [{"number": n} if n == 1 else made_up(9)[n] for *_, n in heads]
+
+    monkeypatch.setattr(tool, "in_workers", answers)
+    asked = Namespace(model=tmp_path, table=tmp_path, output=tmp_path, heads=4, jobs=1)
+    monkeypatch.setattr(tool, "mark_of", lambda *_: "one")
+    first = tool.measured(asked)
+    assert [row["number"] for row in first] == [0, 2, 3]
+    asked.heads = 6
+    assert [row["number"] for row in tool.measured(asked)] == [0, 2, 3, 4, 5]
+    assert done == [0, 1, 2, 3, 4, 5]
+    asked.heads = 3
+    assert [row["number"] for row in tool.measured(asked)] == [0, 2]
+    kept = (tmp_path / "errors-one.csv").read_bytes()
+    monkeypatch.setattr(tool, "mark_of", lambda *_: "two")
+    tool.measured(asked)
+    assert done == [0, 1, 2, 3, 4, 5, 0, 1, 2]
+    assert (tmp_path / "errors-one.csv").read_bytes() == kept
+
+
 def test_what_a_fast_prediction_does_not_look_at_is_left_out(tool: Any) -> None:
     """The fit without the looks knows everything else, and one that never varied does no harm."""
     rows = [row | {"still": 1.0} for row in made_up(300)]
@@ -144,7 +218,7 @@ def test_the_width_of_the_border_is_the_one_with_which_voxels_were_drawn(tool: A
     for spread in (0.6, 1.3, 2.5):
         inside = rng.random(distance.shape) < 1 / (1 + np.exp(-distance / spread))
         inside |= np.abs(distance) > tool.FAR
-        rows = [{"ordinary": 1.0, **tool.log_losses(distance, inside)}]
+        rows = [{"ordinary": 1.0, "unseen_map": 1.0, **tool.log_losses(distance, inside)}]
         assert tool.likeliest_spread(rows) == spread
         assert tool.names_of([{"number": 0.0, **rows[0], "slope": 1.0}]) == ["slope"]
 
@@ -155,20 +229,23 @@ def test_a_head_without_a_known_distance_says_nothing_of_the_width(tool: Any) ->
     nothing = tool.log_losses(far, np.zeros(far.shape, bool))
     assert set(nothing.values()) == {0.0}
     near = tool.log_losses(np.full_like(far, 2.0), np.arange(64).reshape(far.shape) % 5 > 0)
-    near, nothing = ({"ordinary": 1.0, **losses} for losses in (near, nothing))
+    near, nothing = ({"ordinary": 1.0, "unseen_map": 1.0, **losses} for losses in (near, nothing))
     assert tool.likeliest_spread([near, nothing]) == tool.likeliest_spread([near])
     assert tool.likeliest_spread([near]) not in (tool.SPREADS[0], tool.SPREADS[-1])
 
 
-def test_heads_too_hard_on_purpose_do_not_widen_the_border(tool: Any) -> None:
-    """Ordinary ones alone say what its width is."""
+def test_the_width_is_that_of_ordinary_heads_of_unseen_maps(tool: Any) -> None:
+    """Others do not widen it, or make it narrower."""
     rng = np.random.default_rng(0)
     distance = rng.uniform(-9, 9, (60, 60, 60)).astype(np.float32)
     rows = []
-    for ordinary, spread in ((1.0, 0.6), (0.0, 2.5)):
+    for ordinary, unseen, spread in ((1.0, 1.0, 1.0), (1.0, 0.0, 0.5), (0.0, 1.0, 2.5)):
         inside = rng.random(distance.shape) < 1 / (1 + np.exp(-distance / spread))
-        rows.append({"ordinary": ordinary, **tool.log_losses(distance, inside)})
-    assert tool.likeliest_spread(rows) == 0.6
+        row = {"ordinary": ordinary, "unseen_map": unseen}
+        rows.append(row | tool.log_losses(distance, inside))
+    assert tool.likeliest_spread(rows) == 1.0
+    assert tool.likeliest_spread(rows[1:]) == 0.5
+    assert tool.likeliest_spread(rows[2:]) == 2.5
 
 
 def test_each_second_head_is_of_a_map_that_no_training_saw(tool: Any) -> None:
