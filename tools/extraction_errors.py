@@ -342,7 +342,7 @@ def judged(rows: Sequence[Row], names: Sequence[str]) -> str:
         lines.append(
             f"| {low:.2f} to {min(high, 1):.2f} | {len(some)} | {np.mean(some or [np.nan]):.2f} |"
         )
-    for title, kept in (("all maps", {0.0, 1.0}), ("maps the network never saw", {1.0})):
+    for title, kept in (("all maps", {0.0, 1.0}), ("maps kept for validation", {1.0})):
         if part := [one for one in said if one[0]["unseen_map"] in kept]:
             lines.append(f"{title}: {_counted(part)}")
     return "\n".join(lines)

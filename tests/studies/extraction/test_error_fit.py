@@ -126,7 +126,7 @@ def test_maps_are_judged_by_fits_that_left_them_out(
     unseen = [row["unseen_map"] == 1 for row in rows]
     both = sum(w and u for w, u in zip(wrong, unseen, strict=True))
     assert f"all maps: {len(rows)} heads, {sum(wrong)} wrong" in text
-    assert f"maps the network never saw: {sum(unseen)} heads, {both} wrong" in text
+    assert f"maps kept for validation: {sum(unseen)} heads, {both} wrong" in text
 
 
 def test_what_is_raised_is_counted(tool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_what_is_raised_is_counted(tool: Any, monkeypatch: pytest.MonkeyPatch) -
     text = tool.judged([], NAMES)
     off = "Dice off by 0.010 in the median"
     all_maps = f"all maps: 6 heads, 3 wrong, 3 raised, 2 both; of 3 not raised 2 good; {off}"
-    unseen = f"never saw: 3 heads, 3 wrong, 2 raised, 2 both; of 1 not raised 0 good; {off}"
+    unseen = f"for validation: 3 heads, 3 wrong, 2 raised, 2 both; of 1 not raised 0 good; {off}"
     assert all_maps in text
     assert unseen in text
     assert "| 0.95 to 1.00 | 3 | 0.67 |" in text
