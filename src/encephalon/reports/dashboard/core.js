@@ -185,7 +185,7 @@ function csvOf(columns, rows) {
   const cell = (value) => {
     const plain = value instanceof Node ? value.textContent : (value ?? "");
     const words = known(plain) ? String(plain) : String(plain).replace(/^([=+\-@\t\r])/, "'$1");
-    return /[",\n]/.test(words) ? `"${words.replaceAll('"', '""')}"` : words;
+    return /[",\r\n]/.test(words) ? `"${words.replaceAll('"', '""')}"` : words;
   };
   return [columns, ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
 }

@@ -8,6 +8,7 @@ const ROW = 17,
   BELOW = 30,
   RIGHT = 44,
   GAP = 0.7; // pixels; columns between kinds of target
+const MIDDLE = 0.47; // of Cividis, where white and black can be read equally well
 
 function drawHeatmaps() {
   for (const domain of data.domains) {
@@ -81,11 +82,12 @@ function drawHeatmap(one, domain) {
   const column = Math.max(16, Math.min(narrow ? 44 : 78, (room - dots - 14) / across)),
     width = dots + 14 + column * across;
   const small = column < 34,
-    marks = marksOf(targets, sets, at, small);
+    marks = marksOf(targets, sets, at, small),
+    words = small ? [] : wordTraces(targets, sets, at);
   const cursor = cursors.get(domain);
   if (cursor) marks.shapes.push(...boxed(at[cursor.x], cursor.y, SERIES[1], 3));
   const tops = (names, angle) => ({ side: "top", ticktext: names, tickangle: angle, showgrid: false, ticks: "" });
-  plot(one.plot, [...dotTraces(sets, units), ...heatTraces(targets, sets, at, small), marks.equal], {
+  plot(one.plot, [...dotTraces(sets, units), ...heatTraces(targets, sets, at), ...words, marks.equal], {
     width: width + 8 + RIGHT,
     height: ROW * sets.length + ABOVE + BELOW,
     autosize: false,
@@ -141,7 +143,7 @@ function dotTraces(sets, units) {
 }
 
 /** The cells, a trace a kind of target. */
-function heatTraces(targets, sets, at, small) {
+function heatTraces(targets, sets, at) {
   return Object.keys(data.main)
     .map((kind) => {
       const these = targets.filter((target) => data.targets[target].kind === kind);
@@ -159,12 +161,9 @@ function heatTraces(targets, sets, at, small) {
         x: these.map((target) => at[targets.indexOf(target)]),
         y: [...sets.keys()],
         z: cells((row, target) => shade(row, target, metricOf(target)), null),
-        text: cells((row, target) => (small ? "" : short(valueOf(row, metricOf(target)))), ""),
         customdata: cells(hoverOf, ""),
         hovertemplate: "%{customdata}<extra></extra>",
         hoverongaps: false,
-        texttemplate: "%{text}",
-        textfont: { size: 10 },
         zmin: 0,
         zmax: 1,
         colorscale: "Cividis",
@@ -174,6 +173,27 @@ function heatTraces(targets, sets, at, small) {
       };
     })
     .filter((trace) => trace.x.length);
+}
+
+/** The values in the cells: white on dark ones, black on light ones. */
+function wordTraces(targets, sets, at) {
+  const cells = targets
+    .flatMap((target, place) => sets.map((set, y) => ({ x: at[place], y, target, row: rowAt(target, set) })))
+    .filter(({ row }) => row !== undefined);
+  return [true, false].map((dark) => {
+    const these = cells.filter(({ row, target }) => shade(row, target, metricOf(target)) < MIDDLE === dark);
+    return {
+      type: "scatter",
+      mode: "text",
+      hoverinfo: "skip",
+      xaxis: "x2",
+      yaxis: "y",
+      x: these.map(({ x }) => x),
+      y: these.map(({ y }) => y),
+      text: these.map(({ row, target }) => short(valueOf(row, metricOf(target)))),
+      textfont: { size: 10, color: dark ? "#ffffff" : "#000000" },
+    };
+  });
 }
 
 /** A value in the room of a cell. */
