@@ -151,7 +151,10 @@ def need_safe(url: str) -> None:
 
 
 def _within(seconds: float, call: Callable[[], _T]) -> _T:
-    """What `call` gives, in a thread that may be left: names and proxies have no time limit."""
+    """What `call` gives, in a thread that may be left: names and proxies have no time limit.
+
+    An answer that comes after that is closed, or its connection would stay open.
+    """
     outcome: Future[_T] = Future()
 
     def run() -> None:
@@ -164,7 +167,13 @@ def _within(seconds: float, call: Callable[[], _T]) -> _T:
     try:
         return outcome.result(seconds)
     except TimeoutError:
+        outcome.add_done_callback(_close)
         raise PassingError(f"no whole answer came within {seconds:g} s") from None
+
+
+def _close(outcome: Future[Any]) -> None:
+    if outcome.exception() is None and hasattr(outcome.result(), "close"):
+        outcome.result().close()
 
 
 def _body(url: str, headers: Mapping[str, str], most: int, patience: Patience, token: str) -> bytes:

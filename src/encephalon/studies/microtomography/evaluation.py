@@ -278,7 +278,7 @@ class TileEvaluation(Scorable[Case, TileSummary]):
         for name, metrics in summary.structures.items():
             yield f"{name}: F1 {format_number(metrics['f1'])}, IoU {format_number(metrics['iou'])}"
         for read in summary.readouts:
-            yield f"R2 of {read.target} {format_estimate(read.r2)}"
+            yield f"R² of {read.target} {format_estimate(read.r2)}"
 
     def rows(self, result: EvaluationResult[TileSummary]) -> Mapping[str, Sequence[Row]]:
         """The scores, and the embedding of what has features."""

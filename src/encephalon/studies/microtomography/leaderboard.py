@@ -225,5 +225,5 @@ def _score_tables(entries: Iterable[Entry]) -> dict[TableKey, ScoreTable]:
 
 def _heading(measure: str) -> str:
     if is_feature(measure):
-        return f"R2, {feature_heading(measure).replace(', %', '')}"
+        return f"R², {feature_heading(measure).replace(', %', '')}"
     return HEADINGS.get(measure) or capitalised(measure.replace("_", " "))

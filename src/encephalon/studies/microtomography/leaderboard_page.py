@@ -70,7 +70,7 @@ def leaderboard_page(tables: Mapping[TableKey, ScoreTable], runs: Sequence[Run])
 
 
 _HOW_TABLES = (
-    "A read-out is R2 on tiles that were never fitted; in-sample R2, as published, has a table of "
+    "A read-out is R² on tiles that were never fitted; in-sample R², as published, has a table of "
     "its own. Modes are never mixed, nor tables of tiles, which go by the first digits of their "
     "SHA-256."
 )

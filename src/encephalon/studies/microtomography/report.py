@@ -164,7 +164,7 @@ _HOW_TILES = (
 _FILES = "The points are in embedding.csv, the features themselves in features.npz."
 _HOW_READOUT = (
     "Ridge regression on frozen features, fitted on the tiles that train, its penalty chosen on "
-    "those that validate. The floor is what shuffled answers reach. In-sample R2 is least squares "
+    "those that validate. The floor is what shuffled answers reach. In-sample R² is least squares "
     "on the tiles that it was fitted on, as published, with its own floor."
 )
 
@@ -188,7 +188,7 @@ def _stat_cards(summary: TileSummary) -> list[StatCard]:
         cards.append(StatCard(format_number(summary.pooled["f1"], 3), "mean F1, pooled"))
         cards.append(StatCard(format_number(summary.pooled["iou"], 3), "mean IoU, pooled"))
     for read in summary.readouts[:3]:
-        value, label = format_number(read.r2.value, 3), f"R2, {feature_heading(read.target)}"
+        value, label = format_number(read.r2.value, 3), f"R², {feature_heading(read.target)}"
         cards.append(StatCard(value, label, format_interval(read.r2)))
     return cards
 
@@ -227,9 +227,9 @@ def _structure_table(summary: TileSummary) -> Html:
 def _readout_table(summary: TileSummary) -> Html:
     columns = {
         "target": "Feature",
-        "r2": "R2, held out",
+        "r2": "R², held out",
         "floor": "Floor",
-        "in_sample": "R2, in-sample",
+        "in_sample": "R², in-sample",
         "in_sample_floor": "Its floor",
         "tiles": "Tiles that test",
     }

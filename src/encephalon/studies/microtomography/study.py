@@ -147,7 +147,7 @@ def _main_score(cell: CellState) -> Scored:
     if found["pooled"]:
         return Scored.of("F1", found["pooled"]["f1"], found["tiles"])
     first = found["readouts"][0] if found["readouts"] else {"target": "nothing", "r2": None}
-    return Scored.of(f"R2 of {first['target']}", first["r2"], found["tiles"])
+    return Scored.of(f"R² of {first['target']}", first["r2"], found["tiles"])
 
 
 STUDY = Study(
