@@ -18,12 +18,16 @@ from tests.reports.browser import Browser
 
 # How long an example takes says nothing of whether it is right, least of all on a busy machine; and
 # what was found there before, or a checkout that nobody may write to, must not change the result.
-hypothesis.settings.register_profile(
-    "encephalon",
-    deadline=None,
-    database=None,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
-)
+# Examples are the same in every run, so that a test which fails tells of the change; other ones
+# come with  pytest --hypothesis-profile=random.
+for name, same in (("encephalon", True), ("random", False)):
+    hypothesis.settings.register_profile(
+        name,
+        deadline=None,
+        database=None,
+        derandomize=same,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
 hypothesis.settings.load_profile("encephalon")
 
 _SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
