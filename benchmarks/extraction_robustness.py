@@ -11,7 +11,7 @@ around the brain, too. The mask is scored by the true one, changed alike, where 
 maps, and scans with a derived_brainmask beside them. Of other scans it is their own mask before the
 change, and Dice then tells agreement, not truth. A head meets one in `--every` of the changes, in
 turn, so that each change is met by a share of the heads; `--every 1` is everything. `--border`
-moves the border of every mask, but of no truth.
+moves the border of every mask, also of those before the change, but of no truth.
 
 Two tables, by kind of change, are printed as Markdown, and how far a verdict of `check` or `fail`
 tells a Dice of at most 0.94. OUT/results.json has every row. What is in it is not done again; each
@@ -98,10 +98,9 @@ def main() -> None:
     if asked.small:
         heads = {name: heads[name] for name in list(heads)[:: max(1, len(heads) - 1)]}
     models = {}
+    option = {"border": asked.border} if asked.border else {}
     for name in filter(None, (asked.model, asked.against)):
-        model = encephalon.load_model(
-            name, device="cpu", threads=asked.threads, border=asked.border
-        )
+        model = encephalon.load_model(name, device="cpu", threads=asked.threads, **option)
         # Rows by another rim have another truth.
         known = f"{model.describe()['model']['sha256'][:8]} rim {RIM:g} mm"
         moved = f" border {asked.border:g} mm" if asked.border else ""

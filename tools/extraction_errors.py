@@ -151,7 +151,7 @@ def measured(asked: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def numbers_of(row: Mapping[str, str]) -> dict[str, Any]:
-    """What the cells of a row hold, without those that are empty."""
+    """What the cells of a row hold, without those that are empty: numbers, but for the map."""
     return {
         name: cell if name == "group" else float(cell) for name, cell in row.items() if cell != ""
     }
@@ -204,7 +204,7 @@ def measure(work: tuple[Path, Path, Path, int]) -> dict[str, Any]:
 
 
 def drawn(number: int, heads: Sequence[Source]) -> tuple[Source, Kind]:
-    """The head of a number, and its kind: each second one is of a map that no training saw.
+    """The head of a number, and its kind: each second one is of a map kept for validation.
 
     Users' heads are new to the network, too, and it is less right about those.
     """
@@ -345,6 +345,8 @@ def judged(rows: Sequence[Row], names: Sequence[str]) -> str:
     for title, kept in (("all maps", {0.0, 1.0}), ("maps kept for validation", {1.0})):
         if part := [one for one in said if one[0]["unseen_map"] in kept]:
             lines.append(f"{title}: {_counted(part)}")
+    if untold := len(rows) - len(said):
+        lines.append(f"{untold} heads left out: without their maps all are good, or all wrong")
     return "\n".join(lines)
 
 

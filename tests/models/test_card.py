@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import importlib
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 
-from encephalon.errors import ModelError
+from encephalon.errors import ModelError, OutputExistsError
 from encephalon.models.card import (
     CARD_SECTIONS,
     NEEDED,
@@ -22,7 +24,10 @@ from encephalon.models.card import (
     render_card,
 )
 from encephalon.models.description import ModelDescription
-from encephalon.models.folder import ModelFolder
+from encephalon.models.files import packaged_folder
+from encephalon.models.folder import DESCRIPTION, ModelFolder, open_model
+
+CARDS = Path(__file__).parents[2] / "tools" / "cards"
 
 
 def test_an_empty_description_gives_a_card_of_unknowns() -> None:
@@ -142,6 +147,36 @@ def test_a_card_begins_with_the_fields_of_the_hub() -> None:
 @pytest.mark.parametrize("name", ["axon-myelin", "brain-extraction", "isotropic"])
 def test_the_words_for_a_model_that_ships_leave_nothing_out(name: str) -> None:
     """What `tools/package_model.py` puts into its card."""
-    path = Path(__file__).parents[2] / "tools" / "cards" / f"{name}.toml"
-    words = tomllib.loads(path.read_text(encoding="utf-8"))
+    words = tomllib.loads((CARDS / f"{name}.toml").read_text(encoding="utf-8"))
     assert gaps(words["card"], [Figure("Dice", 1.0)], words["licence"]) == []
+
+
+@pytest.fixture
+def package(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """`package` of tools/package_model.py."""
+    monkeypatch.syspath_prepend(str(CARDS.parent))
+    return importlib.import_module("package_model").package
+
+
+def test_a_model_of_ones_own_is_packaged_into_a_folder_of_its_own(
+    package: Any, tmp_path: Path
+) -> None:
+    """With what the calibration sets, and again over itself; the model that ships is as before."""
+    shipped = packaged_folder() / "brain-extraction"
+    before = (shipped / DESCRIPTION).read_bytes()
+    fit = tmp_path / "errors.toml"
+    fit.write_text("[study]\nborder_spread = 0.7\n", encoding="utf-8")
+    mine = tmp_path / "mine"
+    for _ in range(2):
+        assert package(shipped, CARDS / "brain-extraction.toml", None, fit, mine) == mine
+    assert open_model(mine).description.recipe["study"]["border_spread"] == 0.7
+    assert (shipped / DESCRIPTION).read_bytes() == before
+
+
+def test_a_model_is_not_packaged_over_other_data(package: Any, tmp_path: Path) -> None:
+    """Nothing in the folder is lost."""
+    (tmp_path / "results.csv").write_text("a\n1\n", encoding="utf-8")
+    shipped, card = packaged_folder() / "brain-extraction", CARDS / "brain-extraction.toml"
+    with pytest.raises(OutputExistsError, match="model"):
+        package(shipped, card, output=tmp_path)
+    assert (tmp_path / "results.csv").read_text(encoding="utf-8") == "a\n1\n"

@@ -152,10 +152,12 @@ def test_what_leaves_the_skull_goes_through_the_fluid() -> None:
         {"reshape": 1.0, "scalp": (0.1, 0.1), "uneven": 1.0},
         {"reshape": 1.0, "scalp": (60.0, 60.0), "uneven": 1.0},
         {"atrophy": 1.0, "fluid": (11.0, 11.0), "reshape": 1.0, "scalp": (4.0, 4.0)},
-        {"thick": 1.0, "thickness": (60.0, 60.0), "gap": 9.0},
+        {"thick": 1.0, "thickness": (50.0, 50.0), "gap": 10.0},
         {"crop": 1.0, "cut": 0.45, "oblique": 1.0, "padded": 0.5},
+        {"crop": 1.0, "cut": 0.0, "oblique": 1.0},
         {"blur": 0.2},
-        {"bias": 1.0, "gamma": 1.0, "noise": 2.0, "falloff": 1.0, "texture": 1.0},
+        {"blur": 10.0},
+        {"bias": 1.0, "gamma": 1.0, "noise": 2.0, "falloff": 1.0, "texture": 2.0},
     ],
 )
 def test_every_range_that_is_taken_gives_scans(ends: dict[str, Any]) -> None:

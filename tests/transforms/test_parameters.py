@@ -28,9 +28,16 @@ from encephalon.studies.legibility.settings import LegibilitySettings
         (ExtractionSettings, {"synthesis": {"bias": 1e4}}, "less than or equal to 1"),
         (ExtractionSettings, {"synthesis": {"gamma": 1000}}, "less than or equal to 1"),
         (ExtractionSettings, {"synthesis": {"noise": -1}}, "greater than or equal to 0"),
+        (ExtractionSettings, {"synthesis": {"noise": 1e39}}, "less than or equal to 2"),
+        (ExtractionSettings, {"synthesis": {"gap": 1e308}}, "less than or equal to 10"),
+        (ExtractionSettings, {"synthesis": {"thickness": [2, 4000]}}, "less than or equal to 50"),
         (ExtractionSettings, {"synthesis": {"blur": float("inf")}}, "finite"),
         (ExtractionSettings, {"placement": {"flip": 7}}, "less than or equal to 1"),
+        (ExtractionSettings, {"placement": {"scaling": 1000}}, "less than or equal to 1"),
+        (ExtractionSettings, {"placement": {"warp": 1e39}}, "less than or equal to 100"),
         (IsotropicSettings, {"scanner": {"ratio": [0.5, 6]}}, "greater than or equal to 1"),
+        (IsotropicSettings, {"scanner": {"ratio": [2, 1e9]}}, "less than or equal to 100"),
+        (IsotropicSettings, {"scanner": {"guide_noise": 1e39}}, "less than or equal to 2"),
         (IsotropicSettings, {"scanner": {"missing": 4}}, "less than or equal to 1"),
         (PublishedSettings, {"augmentation": {"probability": 2}}, "less than or equal to 1"),
         (LegibilitySettings, {"augmentation": {"control_points": [6, 3]}}, "the least first"),
@@ -52,8 +59,8 @@ def test_what_cannot_be_drawn_is_refused(schema: Any, given: dict[str, Any], wor
 def test_ends_of_the_ranges_are_taken() -> None:
     """Nothing at all, and always."""
     never = {
-        "synthesis": {"thick": 0, "noise": 0, "cut": 0.45},
+        "synthesis": {"thick": 0, "noise": 0, "cut": 0},
         "placement": {"flip": 1, "warp": 0},
     }
     found = make_settings(ExtractionSettings, never, "my.toml")
-    assert (found.synthesis.thick, found.synthesis.cut, found.placement.flip) == (0, 0.45, 1)
+    assert (found.synthesis.thick, found.synthesis.cut, found.placement.flip) == (0, 0, 1)

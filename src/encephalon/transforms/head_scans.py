@@ -328,7 +328,9 @@ def _lost(rng: np.random.Generator, ranges: SynthesisRanges) -> float:
     """Share of the brain's length beyond a face; below 0, room between the two."""
     if rng.random() >= ranges.crop:
         return NO_FACE
-    return float(rng.uniform(-0.15, 0.03) if rng.random() < 0.5 else rng.uniform(0.03, ranges.cut))
+    least = min(0.03, ranges.cut)
+    ends = (-0.15, least) if rng.random() < 0.5 else (least, ranges.cut)
+    return float(rng.uniform(*ends))
 
 
 def _oblique(rng: np.random.Generator, brain: NDArray[np.bool_], cut: float) -> Tensor:

@@ -13,7 +13,6 @@ FAR_SPACING = 4
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Probability = _Share
-_Spread = Annotated[float, Field(ge=0)]
 _Degrees = Annotated[float, Field(ge=0, le=180)]
 _Length = Annotated[float, Field(gt=0)]
 # Of a logarithm: beyond a factor of twenty, three standard deviations out, nothing is left to see.
@@ -21,13 +20,21 @@ _LogSpread = Annotated[float, Field(ge=0, le=1)]
 # Distances from the brain are known up to 12.7 mm; a layer of 1 mm lies beyond the fluid.
 _Fluid = Annotated[float, Field(gt=0, le=11)]
 # Something of the brain stays between two faces.
-_Cut = Annotated[float, Field(ge=0.03, le=0.45)]
-# The least blur that is drawn, voxels.
-_Blur = Annotated[float, Field(ge=0.2)]
+_Cut = Annotated[float, Field(ge=0, le=0.45)]
+# Shares of the brightest tissue: of twice as much, nothing but noise is left to see.
+_Noise = Annotated[float, Field(ge=0, le=2)]
+# Displacements and widths: an image of a head is not much wider.
+_Voxels = Annotated[float, Field(ge=0, le=100)]
+_Width = Annotated[float, Field(gt=0, le=100)]
+# Thicker slices, or such as lie further apart, are wider than a head.
+_Thickness = Annotated[float, Field(gt=0, le=50)]
+_Gap = Annotated[float, Field(ge=0, le=10)]
+# The least blur that is drawn, voxels, and one that leaves nothing of a head on a coarse grid.
+_Blur = Annotated[float, Field(ge=0.2, le=10)]
 # A curve has two ends.
 _Points = Annotated[int, Field(ge=2)]
 # Slices nearer to each other than their voxels are large are none.
-_Ratio = Annotated[float, Field(ge=1)]
+_Ratio = Annotated[float, Field(ge=1, le=100)]
 # Beyond a factor of ten nothing of a picture is left to learn from.
 _Magnification = Annotated[float, Field(ge=0.1, le=10)]
 
@@ -51,7 +58,7 @@ class SpatialRanges(_Ranges):
     """How far `encephalon.transforms.spatial.draw_placement` may go.
 
     rotation         Largest rotation about each axis, degrees.
-    scaling          Largest relative change of each axis on its own.
+    scaling          Largest logarithm of the change of size of each axis on its own.
     shear            Largest off-diagonal term.
     warp             Largest standard deviation of the smooth displacement, in units of the image's
                      voxels.
@@ -61,9 +68,9 @@ class SpatialRanges(_Ranges):
     """
 
     rotation: _Degrees = 20.0
-    scaling: _Spread = 0.12
-    shear: _Spread = 0.08
-    warp: _Spread = 3.0
+    scaling: _LogSpread = 0.12
+    shear: _Share = 0.08
+    warp: _Voxels = 3.0
     flip: _Probability = 0.5
     any_orientation: _Probability = 0.1
 
@@ -88,15 +95,15 @@ class SynthesisRanges(_Ranges):
     atrophy      Probability of more fluid between brain and skull, over a part of the brain.
     fluid        Least and greatest depth of that, mm, up to 11.
     thick        Probability of thick slices.
-    thickness    Least and greatest thickness, mm.
+    thickness    Least and greatest thickness, mm, up to 50.
     gap          Largest gap between slices, as a share of their thickness.
     crop         Probability, of each of the six faces, of a field of view that ends near the brain.
-    cut          Largest share of the brain's length beyond such a face, 0.03 to 0.45.
+    cut          Largest share of the brain's length beyond such a face, up to 0.45.
     oblique      Probability of a scan that ends at a tilted plane, as after it was turned.
     padded       Probability of a field of view that was filled up later, so that nothing tells
                  where it ended.
-    blur         Largest standard deviation of the blur along an axis, voxels of the working grid;
-                 the least is 0.2.
+    blur         Largest standard deviation, voxels of the working grid, of a blur that is drawn for
+                 each axis, from 0.2 on; half of the scans have one width for all, 0.2 to 0.8.
     bias         Largest standard deviation of the logarithm of the bias field.
     falloff      Probability of a signal that falls off to one side.
     noise        Largest standard deviation of the noise, relative to the brightest tissue.
@@ -104,7 +111,7 @@ class SynthesisRanges(_Ranges):
     """
 
     familiar: _Probability = 0.5
-    texture: _Spread = 0.08
+    texture: _Noise = 0.08
     dark_fluid: _Probability = 0.1
     marrow: _Probability = 0.3
     dura: _Probability = 0.15
@@ -118,8 +125,8 @@ class SynthesisRanges(_Ranges):
     atrophy: _Probability = 0.0
     fluid: Annotated[tuple[_Fluid, _Fluid], _Rising] = (2.0, 10.0)
     thick: _Probability = 0.35
-    thickness: Annotated[tuple[_Length, _Length], _Rising] = (2.0, 7.0)
-    gap: _Spread = 0.5
+    thickness: Annotated[tuple[_Thickness, _Thickness], _Rising] = (2.0, 7.0)
+    gap: _Gap = 0.5
     crop: _Probability = 0.2
     cut: _Cut = 0.35
     oblique: _Probability = 0.1
@@ -127,7 +134,7 @@ class SynthesisRanges(_Ranges):
     blur: _Blur = 0.9
     bias: _LogSpread = 0.5
     falloff: _Probability = 0.2
-    noise: _Spread = 0.08
+    noise: _Noise = 0.08
     gamma: _LogSpread = 0.3
 
 
@@ -195,11 +202,11 @@ class ScannerRanges(_Ranges):
     ratio: Annotated[tuple[_Ratio, _Ratio], _Rising] = (1.6, 6.5)
     gap: _Probability = 0.2
     gaussian: _Probability = 0.25
-    noise: _Spread = 0.03
-    guide_noise: _Spread = 0.04
+    noise: _Noise = 0.03
+    guide_noise: _Noise = 0.04
     bias: _LogSpread = 0.2
-    rotation: _Spread = 0.4
-    shift: _Spread = 0.3
+    rotation: _Degrees = 0.4
+    shift: _Voxels = 0.3
     missing: _Probability = 0.15
     wrong: _Probability = 0.06
     cut: _Probability = 0.08
@@ -245,8 +252,8 @@ class VolumeRanges(_Ranges):
 
     probability: _Probability = 0.05
     control_points: Annotated[tuple[_Points, _Points], _Rising] = (3, 6)
-    elastic: Annotated[tuple[_Spread, _Spread], _Rising] = (3.0, 5.0)
-    smoothness: Annotated[tuple[_Length, _Length], _Rising] = (1.0, 3.0)
+    elastic: Annotated[tuple[_Voxels, _Voxels], _Rising] = (3.0, 5.0)
+    smoothness: Annotated[tuple[_Width, _Width], _Rising] = (1.0, 3.0)
     scale: Annotated[float, Field(ge=0, le=0.5)] = 0.01
     shift: Annotated[float, Field(ge=0, le=20)] = 2.0
     shear: Annotated[float, Field(ge=0, le=30)] = 2.0

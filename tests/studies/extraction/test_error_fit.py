@@ -137,13 +137,14 @@ def test_what_is_raised_is_counted(tool: Any, monkeypatch: pytest.MonkeyPatch) -
         for n, (good, dice) in enumerate(told)
     ]
     monkeypatch.setattr(tool, "told_when_left_out", lambda *_: said)
-    text = tool.judged([], NAMES)
+    text = tool.judged([row for row, _, _ in said], NAMES)
     off = "Dice off by 0.010 in the median"
     all_maps = f"all maps: 6 heads, 3 wrong, 3 raised, 2 both; of 3 not raised 2 good; {off}"
     unseen = f"for validation: 3 heads, 3 wrong, 2 raised, 2 both; of 1 not raised 0 good; {off}"
     assert all_maps in text
     assert unseen in text
     assert "| 0.95 to 1.00 | 3 | 0.67 |" in text
+    assert "left out" not in text
 
 
 def test_too_few_maps_are_said_to_be_too_few(tool: Any) -> None:
@@ -153,6 +154,16 @@ def test_too_few_maps_are_said_to_be_too_few(tool: Any) -> None:
     two = [row | {"group": "ab"[row["dice"] > GOOD_DICE]} for row in rows]
     for some in (one, two):
         assert "too few maps" in tool.judged(some, NAMES)
+
+
+def test_heads_of_a_map_that_no_fit_can_do_without_are_counted(tool: Any) -> None:
+    """Every wrong mask is of the map a: without it there is nothing to learn."""
+    rows = made_up(200)
+    good = [n for n, row in enumerate(rows) if row["dice"] > GOOD_DICE]
+    maps = dict(zip(good[::4], "bc" * len(good), strict=False))
+    text = tool.judged([row | {"group": maps.get(n, "a")} for n, row in enumerate(rows)], NAMES)
+    assert f"all maps: {len(maps)} heads, 0 wrong" in text
+    assert f"{200 - len(maps)} heads left out" in text
 
 
 def test_a_made_up_scan_has_the_brain_of_its_size(tool: Any) -> None:
