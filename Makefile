@@ -7,7 +7,7 @@
 # docs     the pages as a site in docs/_build, every command and link in them checked
 # commands every command of the pages, run in its order in a scratch folder (some minutes)
 # slices   tumour slices end to end: DATA=folder of slices.csv and its images
-# weights  brain extraction's weights again: LABELMAPS=folder of label maps, DATA=folder of test scans
+# weights  brain extraction's weights again: LABELMAPS=folder of label maps, DATA=folder with test scans in heads/
 # axon-weights  axon-myelin's weights again: DATA=folder of data_axondeepseg_sem
 # isotropic-weights  isotropic's weights again: LABELMAPS=folder, PAIRS and INFANTS=folders of pairs
 #          of T1w and T2w, each left out once to judge the gain
