@@ -126,7 +126,7 @@ SUMMARIES: list[tuple[str, Any, Scored]] = [
     (
         "microtomography",
         {**TILES, "readouts": [{"target": "axon", "r2": {"value": 0.2, "low": 0.1}}]},
-        Scored("R2 of axon", 0.2, 0.1, 4),
+        Scored("R² of axon", 0.2, 0.1, 4),
     ),
 ]
 
