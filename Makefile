@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # demo     an environment, the package, and the brain mask of a head phantom or of IMAGE=scan.nii.gz
 # install  everything a developer needs
-# test     the test suite, as CI runs it
+# test     the test suite, as CI runs it: JOBS=2 files at once
 # fuzz     damaged files for every reader: N=how many, SEED=which
 # check    style, types, import floors, length limits
 # docs     the pages as a site in docs/_build, every command and link in them checked
@@ -24,6 +24,7 @@ INFANTS ?=
 RUNS ?= runs
 QUICK ?=
 TESTS ?= tests
+JOBS ?= 2
 N ?= 10000
 SEED ?= 1
 
@@ -43,7 +44,7 @@ demo: $(VENV)/.base
 install: $(VENV)/.dev
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(TESTS)
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz --files $(N) --seed $(SEED)
