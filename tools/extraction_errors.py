@@ -35,10 +35,11 @@ import tomlkit
 import torch
 from numpy.typing import NDArray
 
+from encephalon.errors import EncephalonError
 from encephalon.geometry.affine import Affine, bounding_box
 from encephalon.inference.workers import Workers, in_workers
 from encephalon.io.image import Image
-from encephalon.io.text import read_records, write_records
+from encephalon.io.text import read_records, read_text, write_records
 from encephalon.metrics.segmentation import overlap
 from encephalon.models.folder import WEIGHTS, ModelFolder, open_model
 from encephalon.studies.base import OpenModel
@@ -163,7 +164,7 @@ def mark_of(model: Path, table: Path) -> str:
     study = {key: found.recipe["study"][key] for key in sorted(found.recipe["study"])}
     for told in ("errors", "border_spread"):  # what is fitted here changes no row
         study.pop(told, None)
-    heads = table.read_text(encoding="utf-8")
+    heads = read_text(table)
     what = [found.files[WEIGHTS], study, heads, repr(KINDS), SPREADS, EDGES, ROOM]
     return sha256(json.dumps(what).encode()).hexdigest()[:16]
 
@@ -364,4 +365,7 @@ def _counted(part: Sequence[tuple[Row, float, float]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EncephalonError as error:
+        sys.exit(f"error: {error}")

@@ -13,13 +13,14 @@ sets: calibration after the training.
 from __future__ import annotations
 
 import argparse
-import json
-import tomllib
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from encephalon.errors import EncephalonError, ModelError, listed
 from encephalon.io.atomic import refuse_foreign
+from encephalon.io.text import parse_toml, read_json, read_text
 from encephalon.models.files import packaged_folder
 from encephalon.models.folder import DESCRIPTION, open_model, save_model
 
@@ -28,6 +29,10 @@ SHOWN = (
     *("n", "median", "mean", "minimum", "maximum", "f1", "low", "high", "iou"),
     *("median_interval", "mean_interval"),
 )
+
+
+#: What a card must have.
+WORDS = ("version", "licence", "citation", "card")
 
 
 def main() -> None:
@@ -49,14 +54,21 @@ def package(
     calibration: Path | None = None,
     output: Path | None = None,
 ) -> Path:
-    """Write the model of the run into the package, or to `output`, and return its folder."""
+    """Write the model of the run into the package, or to `output`, and return its folder.
+
+    Raises InputError for a file that is not there or cannot be read, ModelError for a folder
+    without a model and a card that lacks something, and OutputExistsError for a folder of other
+    data.
+    """
     model = open_model(run / "model" if (run / "model").is_dir() else run)
-    words: dict[str, Any] = tomllib.loads(card.read_text(encoding="utf-8"))
+    words = parse_toml(read_text(card), card)
+    if lacking := [key for key in WORDS if key not in words]:
+        raise ModelError(f"{card}: lacks {listed(lacking)}: a card has {listed(WORDS)}.")
     figures = dict(model.description.scores)
     if scores is not None:
-        figures |= _figures(json.loads(scores.read_text(encoding="utf-8")))
+        figures |= _figures(read_json(scores))
     recipe = model.description.recipe
-    fitted = tomllib.loads(calibration.read_text(encoding="utf-8")) if calibration else {}
+    fitted = parse_toml(read_text(calibration), calibration) if calibration else {}
     study = {**recipe["study"], **words.get("study", {}), **fitted.get("study", {})}
     description = replace(
         model.description,
@@ -88,4 +100,7 @@ def _known(value: Any) -> bool:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EncephalonError as error:
+        sys.exit(f"error: {error}")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from encephalon.errors import ModelError, OutputExistsError
+from encephalon.errors import ModelError, OutputExistsError, UnreadableFileError
 from encephalon.models.card import (
     CARD_SECTIONS,
     NEEDED,
@@ -180,3 +180,15 @@ def test_a_model_is_not_packaged_over_other_data(package: Any, tmp_path: Path) -
     with pytest.raises(OutputExistsError, match="model"):
         package(shipped, card, output=tmp_path)
     assert (tmp_path / "results.csv").read_text(encoding="utf-8") == "a\n1\n"
+
+
+def test_a_card_that_lacks_something_is_refused(package: Any, tmp_path: Path) -> None:
+    """By what it lacks; one that is no TOML by its file."""
+    card = tmp_path / "card.toml"
+    card.write_text('version = "1"\nlicence = "MIT"\n', encoding="utf-8")
+    with pytest.raises(ModelError, match=r"card\.toml: lacks citation, card: a card has version"):
+        package(packaged_folder() / "brain-extraction", card, output=tmp_path / "mine")
+    card.write_text("version = ", encoding="utf-8")
+    with pytest.raises(UnreadableFileError, match=r"card\.toml"):
+        package(packaged_folder() / "brain-extraction", card, output=tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
