@@ -20,12 +20,12 @@ from tests.reports.browser import Browser
 # what was found there before, or a checkout that nobody may write to, must not change the result.
 # Examples are the same in every run, so that a test which fails tells of the change; other ones
 # come with  pytest --hypothesis-profile=random.
-for name, same in (("encephalon", True), ("random", False)):
+for _name, _same in (("encephalon", True), ("random", False)):
     hypothesis.settings.register_profile(
-        name,
+        _name,
         deadline=None,
         database=None,
-        derandomize=same,
+        derandomize=_same,
         suppress_health_check=[hypothesis.HealthCheck.too_slow],
     )
 hypothesis.settings.load_profile("encephalon")

@@ -53,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
         if server.drips:
             self.wfile.write(b"HTTP/1.0 200 OK\r\n")
             with suppress(OSError):
-                while not server.closing.wait(0.02):
+                while not server.closing.wait(0.1):
                     self.wfile.write(b"X-Wait: a little\r\n")
             return
         same = self.headers["If-Range"] in {None, server.etag}

@@ -152,10 +152,12 @@ def test_the_words_for_a_model_that_ships_leave_nothing_out(name: str) -> None:
 
 
 @pytest.fixture
-def package(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """`package` of tools/package_model.py."""
+def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """`package` of tools/package_model.py, for which what ships lies elsewhere."""
     monkeypatch.syspath_prepend(str(CARDS.parent))
-    return importlib.import_module("package_model").package
+    tool = importlib.import_module("package_model")
+    monkeypatch.setattr(tool, "packaged_folder", lambda: tmp_path / "packaged")
+    return tool.package
 
 
 def test_a_model_of_ones_own_is_packaged_into_a_folder_of_its_own(
@@ -171,6 +173,7 @@ def test_a_model_of_ones_own_is_packaged_into_a_folder_of_its_own(
         assert package(shipped, CARDS / "brain-extraction.toml", None, fit, mine) == mine
     assert open_model(mine).description.recipe["study"]["border_spread"] == 0.7
     assert (shipped / DESCRIPTION).read_bytes() == before
+    assert not (tmp_path / "packaged").exists()
 
 
 def test_a_model_is_not_packaged_over_other_data(package: Any, tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ import io
 import re
 from collections.abc import Iterable
 from importlib.util import find_spec
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from encephalon.experiments.analyses import analyse
@@ -25,9 +27,10 @@ READABLE = 4.5  # WCAG 2.2, 1.4.3
 
 def open_page(browser: Browser, folder: Path, target: str = "age") -> None:
     """A model for each R² from 0 to 1."""
+    sets = [" + ".join(some) for count in (1, 2, 3, 4) for some in combinations("abcdef", count)]
     rows = [
-        {"target": target, "kind": "regression", "inputs": f"set {n}", "r2": n / 20, "minutes": 3}
-        for n in range(21)
+        {"target": target, "kind": "regression", "inputs": inputs, "r2": n / 50, "minutes": 3}
+        for n, inputs in enumerate(sets[:51])
     ]
     shown = dashboard_page(dashboard_data(analyse(ResultsTable.of(rows)), folder))
     browser.size(1000, 900)
@@ -45,19 +48,21 @@ def luminance(colour: Iterable[float | str]) -> float:
 
 def test_values_can_be_read_on_every_colour(browser: Browser, tmp_path: Path) -> None:
     """From the darkest cell to the lightest, those in the middle of the scale as well."""
-    colors = pytest.importorskip("plotly.colors")
     open_page(browser, tmp_path)
-    shares = browser.run(f"{PLOT}.data.find((trace) => trace.type === 'heatmap').z.flat()")
+    heat = f"{PLOT}._fullData.find((trace) => trace.type === 'heatmap')"
+    shares, scale = browser.run(f"[{heat}.z.flat(), {heat}.colorscale]")
+    stops = [stop for stop, _ in scale]
+    parts = np.array([re.findall(r"\d+", colour) for _, colour in scale], float)
     inks = browser.run(
         f"[...{PLOT}.querySelectorAll('.subplot.x2y .textpoint text')]"
         ".map((word) => [word.textContent, getComputedStyle(word).fill])"
     )
     seen = {}
     for share, (text, colour) in zip(sorted(shares), sorted(inks), strict=True):
-        (cell,) = colors.sample_colorscale("Cividis", [share], colortype="tuple")
-        ink, under = luminance(re.findall(r"\d+", colour)), luminance(255 * p for p in cell)
+        cell = [np.interp(share, stops, part) for part in parts.T]
+        ink, under = luminance(re.findall(r"\d+", colour)), luminance(cell)
         seen[text] = (max(ink, under) + 0.05) / (min(ink, under) + 0.05)
-    assert sorted(map(float, seen)) == [n / 20 for n in range(21)]
+    assert sorted(map(float, seen)) == [n / 50 for n in range(51)]
     assert min(seen.values()) > READABLE
 
 
@@ -67,5 +72,5 @@ def test_a_row_of_csv_is_one_row_whatever_its_words_hold(browser: Browser, tmp_p
     browser.click("#heatmaps .tools button:nth-child(3)")
     saved = browser.downloaded("heatmap-all.csv").decode()
     found = list(csv.reader(io.StringIO(saved, newline="")))
-    assert len(found) == 22
+    assert len(found) == 52
     assert {row[0] for row in found[1:]} == {'a\rb\nc"d'}

@@ -21,6 +21,7 @@ from encephalon.studies.legibility.settings import LegibilitySettings
         (ExtractionSettings, {"synthesis": {"thick": 5}}, "less than or equal to 1"),
         (ExtractionSettings, {"synthesis": {"scalp": [0, 20]}}, "greater than 0"),
         (ExtractionSettings, {"synthesis": {"scalp": [20, 4]}}, "the least first"),
+        (ExtractionSettings, {"synthesis": {"scalp": [4, 1e308]}}, "less than or equal to 100"),
         (ExtractionSettings, {"synthesis": {"thickness": [7, 2]}}, "the least first"),
         (ExtractionSettings, {"synthesis": {"fluid": [2, 12]}}, "less than or equal to 11"),
         (ExtractionSettings, {"synthesis": {"blur": 0}}, "greater than or equal to 0.2"),
@@ -36,7 +37,7 @@ from encephalon.studies.legibility.settings import LegibilitySettings
         (ExtractionSettings, {"placement": {"scaling": 1000}}, "less than or equal to 1"),
         (ExtractionSettings, {"placement": {"warp": 1e39}}, "less than or equal to 100"),
         (IsotropicSettings, {"scanner": {"ratio": [0.5, 6]}}, "greater than or equal to 1"),
-        (IsotropicSettings, {"scanner": {"ratio": [2, 1e9]}}, "less than or equal to 100"),
+        (IsotropicSettings, {"scanner": {"ratio": [2, 48]}}, "less than or equal to 32"),
         (IsotropicSettings, {"scanner": {"guide_noise": 1e39}}, "less than or equal to 2"),
         (IsotropicSettings, {"scanner": {"missing": 4}}, "less than or equal to 1"),
         (PublishedSettings, {"augmentation": {"probability": 2}}, "less than or equal to 1"),
@@ -44,6 +45,8 @@ from encephalon.studies.legibility.settings import LegibilitySettings
         (LegibilitySettings, {"augmentation": {"control_points": [1, 3]}}, "greater than or"),
         (LegibilitySettings, {"augmentation": {"elastic": [5, 3]}}, "the least first"),
         (LegibilitySettings, {"augmentation": {"smoothness": [0, 3]}}, "greater than 0"),
+        (LegibilitySettings, {"augmentation": {"smoothness": [1, 30]}}, "less than or equal to 10"),
+        (LegibilitySettings, {"augmentation": {"control_points": [2, 10**12]}}, "equal to 100"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(schema: Any, given: dict[str, Any], words: str) -> None:

@@ -57,6 +57,15 @@ def test_scale_is_image_voxels_per_working_voxel() -> None:
     assert torch.allclose(points[1, 2, 3], torch.tensor([3.0, 4, 5]))
 
 
+def test_the_ends_of_every_range_give_finite_placements() -> None:
+    ranges = SpatialRanges(rotation=180, scaling=1, shear=1, warp=100, any_orientation=1)
+    for seed in range(20):
+        found = draw_placement(np.random.default_rng(seed), np.zeros(3), 1.0, ranges)
+        points = sampling_points(found, (3, 5, 7))
+        assert torch.isfinite(points).all()
+        assert 0.01 < abs(np.linalg.det(found.matrix)) < 100
+
+
 def test_a_mirror_is_along_the_first_axis() -> None:
     """flip = 1 mirrors left and right and nothing else."""
     ranges = SpatialRanges(rotation=0, scaling=0, shear=0, warp=0, flip=1, any_orientation=0)

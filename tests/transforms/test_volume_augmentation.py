@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 from scipy import ndimage
 
 from encephalon.transforms import volume_augmentation
@@ -45,6 +46,16 @@ def test_the_same_numbers_make_the_same_image_and_others_another() -> None:
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert not torch.equal(first, batch)
+
+
+def test_the_ends_of_every_range_give_finite_images() -> None:
+    ends = replace(
+        ALWAYS, control_points=(2, 100), elastic=(0.0, 100.0), smoothness=(0.01, 10.0), scale=0.5,
+        shift=20.0, shear=30.0, rotation=180.0, crop=0.51, inflation=0.5,
+    )  # fmt: skip
+    TypeAdapter(VolumeRanges).validate_python(asdict(ends))
+    for seed in range(4):
+        assert torch.isfinite(vary(images(side=16), drawn(ends, seed=seed))).all()
 
 
 def test_an_image_does_not_depend_on_the_others_of_its_batch() -> None:

@@ -14,27 +14,31 @@ FAR_SPACING = 4
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Probability = _Share
 _Degrees = Annotated[float, Field(ge=0, le=180)]
-_Length = Annotated[float, Field(gt=0)]
-# Of a logarithm: beyond a factor of twenty, three standard deviations out, nothing is left to see.
-_LogSpread = Annotated[float, Field(ge=0, le=1)]
+_Length = Annotated[float, Field(gt=0, le=100)]
+# Beyond 1 a step along one axis moves further along another.
+_Shear = Annotated[float, Field(ge=0, le=1)]
+# A logarithm of a factor: of more than 1, little of an image is left to see.
+_Logarithm = Annotated[float, Field(ge=0, le=1)]
 # Distances from the brain are known up to 12.7 mm; a layer of 1 mm lies beyond the fluid.
 _Fluid = Annotated[float, Field(gt=0, le=11)]
 # Something of the brain stays between two faces.
 _Cut = Annotated[float, Field(ge=0, le=0.45)]
-# Shares of the brightest tissue: of twice as much, nothing but noise is left to see.
-_Noise = Annotated[float, Field(ge=0, le=2)]
-# Displacements and widths: an image of a head is not much wider.
+# Shares of the brightest tissue: of twice as much, nothing else is left to see.
+_Deviation = Annotated[float, Field(ge=0, le=2)]
+# Displacements: moved further, little of a head is left in its image.
 _Voxels = Annotated[float, Field(ge=0, le=100)]
-_Width = Annotated[float, Field(gt=0, le=100)]
-# Thicker slices, or such as lie further apart, are wider than a head.
+# Widths of a filter, whose cost grows with their cube.
+_Width = Annotated[float, Field(gt=0, le=10)]
+# Of thicker slices, and of such as lie further apart, a brain has two or three.
 _Thickness = Annotated[float, Field(gt=0, le=50)]
 _Gap = Annotated[float, Field(ge=0, le=10)]
 # The least blur that is drawn, voxels, and one that leaves nothing of a head on a coarse grid.
 _Blur = Annotated[float, Field(ge=0.2, le=10)]
 # A curve has two ends.
-_Points = Annotated[int, Field(ge=2)]
-# Slices nearer to each other than their voxels are large are none.
-_Ratio = Annotated[float, Field(ge=1, le=100)]
+_Points = Annotated[int, Field(ge=2, le=100)]
+# Slices nearer to each other than their voxels are large are none; and the smallest patch, with its
+# margins 32 voxels wide, holds one at least.
+_Ratio = Annotated[float, Field(ge=1, le=32)]
 # Beyond a factor of ten nothing of a picture is left to learn from.
 _Magnification = Annotated[float, Field(ge=0.1, le=10)]
 
@@ -58,7 +62,7 @@ class SpatialRanges(_Ranges):
     """How far `encephalon.transforms.spatial.draw_placement` may go.
 
     rotation         Largest rotation about each axis, degrees.
-    scaling          Largest logarithm of the change of size of each axis on its own.
+    scaling          Largest logarithm of the scale factor, one for each axis.
     shear            Largest off-diagonal term.
     warp             Largest standard deviation of the smooth displacement, in units of the image's
                      voxels.
@@ -68,8 +72,8 @@ class SpatialRanges(_Ranges):
     """
 
     rotation: _Degrees = 20.0
-    scaling: _LogSpread = 0.12
-    shear: _Share = 0.08
+    scaling: _Logarithm = 0.12
+    shear: _Shear = 0.08
     warp: _Voxels = 3.0
     flip: _Probability = 0.5
     any_orientation: _Probability = 0.1
@@ -90,7 +94,7 @@ class SynthesisRanges(_Ranges):
     strip        Probability of a brain without its head.
     deface       Probability of a face that was taken away.
     reshape      Probability of another depth of the skin above the brain than that of the map.
-    scalp        Least and greatest such depth, mm: from an infant's to a large adult's.
+    scalp        Least and greatest such depth, mm, up to 100: from an infant's to a large adult's.
     uneven       Standard deviation of the logarithm of that depth over one head.
     atrophy      Probability of more fluid between brain and skull, over a part of the brain.
     fluid        Least and greatest depth of that, mm, up to 11.
@@ -111,7 +115,7 @@ class SynthesisRanges(_Ranges):
     """
 
     familiar: _Probability = 0.5
-    texture: _Noise = 0.08
+    texture: _Deviation = 0.08
     dark_fluid: _Probability = 0.1
     marrow: _Probability = 0.3
     dura: _Probability = 0.15
@@ -121,7 +125,7 @@ class SynthesisRanges(_Ranges):
     deface: _Probability = 0.2
     reshape: _Probability = 0.5
     scalp: Annotated[tuple[_Length, _Length], _Rising] = (4.0, 20.0)
-    uneven: _LogSpread = 0.15
+    uneven: _Logarithm = 0.15
     atrophy: _Probability = 0.0
     fluid: Annotated[tuple[_Fluid, _Fluid], _Rising] = (2.0, 10.0)
     thick: _Probability = 0.35
@@ -132,10 +136,10 @@ class SynthesisRanges(_Ranges):
     oblique: _Probability = 0.1
     padded: _Probability = 0.3
     blur: _Blur = 0.9
-    bias: _LogSpread = 0.5
+    bias: _Logarithm = 0.5
     falloff: _Probability = 0.2
-    noise: _Noise = 0.08
-    gamma: _LogSpread = 0.3
+    noise: _Deviation = 0.08
+    gamma: _Logarithm = 0.3
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,7 @@ class PlanarRanges(_Ranges):
 class ScannerRanges(_Ranges):
     """How a training pair of a thick-slice scan and its guide is made; probabilities in [0, 1].
 
-    ratio                Voxels from one slice to the next, drawn log-uniformly.
+    ratio                Voxels from one slice to the next, 1 to 32, drawn log-uniformly.
     gap                  Probability of a gap, of up to half the distance between slices.
     gaussian             Probability of a Gaussian slice profile in place of a box.
     decimated            Probability of slices that are single planes of the truth, as in published
@@ -202,9 +206,9 @@ class ScannerRanges(_Ranges):
     ratio: Annotated[tuple[_Ratio, _Ratio], _Rising] = (1.6, 6.5)
     gap: _Probability = 0.2
     gaussian: _Probability = 0.25
-    noise: _Noise = 0.03
-    guide_noise: _Noise = 0.04
-    bias: _LogSpread = 0.2
+    noise: _Deviation = 0.03
+    guide_noise: _Deviation = 0.04
+    bias: _Logarithm = 0.2
     rotation: _Degrees = 0.4
     shift: _Voxels = 0.3
     missing: _Probability = 0.15
@@ -239,10 +243,11 @@ class VolumeRanges(_Ranges):
     Each effect is drawn with `probability` on its own.
 
     probability     Of each effect.
-    control_points  Least and greatest number of points of the grey-level curve that is bent.
+    control_points  Least and greatest number of points of the grey-level curve that is bent, 2 to
+                    100.
     elastic         Least and greatest displacement of each voxel, along each axis, before an
                     elastic deformation is smoothed, voxels.
-    smoothness      Least and greatest standard deviation of that smoothing, voxels.
+    smoothness      Least and greatest standard deviation of that smoothing, voxels, up to 10.
     scale           Largest relative change of size.
     shift           Largest displacement, voxels.
     shear, rotation Largest of each, degrees.

@@ -43,7 +43,7 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def made_up(count: int, seed: int = 0) -> list[dict[str, Any]]:
-    """Rows that follow the law; the network never saw one map in four."""
+    """Rows that follow the law; one map in four was kept for validation."""
     rng = np.random.default_rng(seed)
     standard = rng.normal(size=(count, len(NAMES)))
     loss = _line(LOSS, standard) + rng.logistic(0, NOISE, count)
@@ -130,7 +130,7 @@ def test_maps_are_judged_by_fits_that_left_them_out(
 
 
 def test_what_is_raised_is_counted(tool: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six heads, three of a map that no training saw, against a count by hand."""
+    """Six heads, three of a map kept for validation, against a count by hand."""
     told = [(0.99, 0.97), (0.99, 0.90), (0.50, 0.97), (0.10, 0.90), (0.96, 0.95), (0.60, 0.93)]
     said = [
         ({"dice": dice, "unseen_map": float(n % 2)}, good, dice + 0.01)
@@ -144,7 +144,7 @@ def test_what_is_raised_is_counted(tool: Any, monkeypatch: pytest.MonkeyPatch) -
     assert all_maps in text
     assert unseen in text
     assert "| 0.95 to 1.00 | 3 | 0.67 |" in text
-    assert "left out" not in text
+    assert "not judged" not in text
 
 
 def test_too_few_maps_are_said_to_be_too_few(tool: Any) -> None:
@@ -163,7 +163,7 @@ def test_heads_of_a_map_that_no_fit_can_do_without_are_counted(tool: Any) -> Non
     maps = dict(zip(good[::4], "bc" * len(good), strict=False))
     text = tool.judged([row | {"group": maps.get(n, "a")} for n, row in enumerate(rows)], NAMES)
     assert f"all maps: {len(maps)} heads, 0 wrong" in text
-    assert f"{200 - len(maps)} heads left out" in text
+    assert f"{200 - len(maps)} heads not judged" in text
 
 
 def test_a_made_up_scan_has_the_brain_of_its_size(tool: Any) -> None:

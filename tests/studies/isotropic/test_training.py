@@ -79,6 +79,20 @@ def test_slices_are_as_far_apart_as_asked() -> None:
         assert operator.matrix.sum(axis=1) == pytest.approx(1)
 
 
+def test_slices_at_the_ends_of_the_range_are_there() -> None:
+    """One at least in the smallest patch with its margins, however far apart they lie."""
+    for ratio in (1.0, 32.0):
+        for seed in range(200):
+            rng = np.random.default_rng(seed)
+            operator = draw_operator(rng, 32, ScannerRanges(ratio=(ratio, ratio)))
+            assert len(operator.matrix) >= 1
+    ends = replace(
+        ScannerRanges(ratio=(32.0, 32.0)), noise=2.0, guide_noise=2.0, bias=1.0, rotation=180.0
+    )
+    patch = sample_patch(np.random.default_rng(0), REAL, REAL, 16, replace(ends, shift=100.0))
+    assert np.isfinite(patch.features).all()
+
+
 def test_the_t1w_of_a_pair_can_be_what_is_cut_into_slices() -> None:
     """Then the T2w guides: what was guide is truth, up to the brightness that is drawn."""
     scans = np.stack([np.full((48,) * 3, level, np.float16) for level in (0.5, 1.0)])
