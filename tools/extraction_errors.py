@@ -347,7 +347,7 @@ def judged(rows: Sequence[Row], names: Sequence[str]) -> str:
         if part := [one for one in said if one[0]["unseen_map"] in kept]:
             lines.append(f"{title}: {_counted(part)}")
     if untold := len(rows) - len(said):
-        lines.append(f"{untold} heads not judged: the masks of all other maps are good, or wrong")
+        lines.append(f"{untold} heads not judged: all other maps have masks all good or all wrong")
     return "\n".join(lines)
 
 

@@ -29,8 +29,6 @@ SHOWN = (
     *("n", "median", "mean", "minimum", "maximum", "f1", "low", "high", "iou"),
     *("median_interval", "mean_interval"),
 )
-
-
 #: What a card must have.
 WORDS = ("version", "licence", "citation", "card")
 
